@@ -1,0 +1,103 @@
+"""Everything that can go wrong, sorted by what becomes of it: each class has exactly one fate.
+
+==================  ==========================================================================================
+``InitFault``       posted as the init error, then the process exits non-zero
+``InvocationFault`` the invocation is answered with it (an HTTP status or an invocation error), the loop goes on
+``AppLost``         the same, and the app is started again
+``RuntimeApiFault`` logged, then the process exits 1: the platform and we no longer understand each other
+``ExchangeError``   one HTTP exchange failed; whoever asked for it decides which of the above that means
+==================  ==========================================================================================
+
+``error_type`` is contract: users alarm on it and Step Functions match it. It is ``Runtime.<Name>`` for our faults and
+``Function.<Name>`` for the app's and the user's; the platform keeps only names of that form. docs/errors.md lists all.
+"""
+
+from __future__ import annotations
+
+
+class Fault(Exception):
+    """A failure with a stable name."""
+
+    def __init__(self, error_type: str, message: str) -> None:
+        super().__init__(message)
+        self.error_type = error_type
+        self.message = message
+
+
+class InitFault(Fault):
+    """The function cannot be started as it is configured or built."""
+
+
+class InvocationFault(Fault):
+    """This invocation failed. An HTTP client sees ``status``; anybody else sees an invocation error."""
+
+    status = 502
+
+
+class BadRequest(InvocationFault):
+    """The event cannot be turned into a request, and that is the client's doing. The app is not called."""
+
+    status = 400
+
+    def __init__(self, message: str) -> None:
+        super().__init__("Runtime.BadRequest", message)
+
+
+class ResponseTooLarge(InvocationFault):
+    """The answer does not fit the payload limit. Known before anything is posted, so it can still be reported."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            "Function.ResponseSizeTooLarge",
+            f"the response payload has {size} bytes, more than Lambda's limit of {limit} bytes",
+        )
+
+
+class AppLost(InvocationFault):
+    """The app died or stopped answering; it has to be started again."""
+
+
+class AppTimeout(AppLost):
+    """The app did not answer before the invocation's deadline less the margin."""
+
+    status = 504
+
+    def __init__(self, message: str) -> None:
+        super().__init__("Runtime.AppTimeout", message)
+
+
+class EnvironmentLost(AppLost):
+    """The app cannot be brought back: the invocation is reported, then the process exits for a fresh environment."""
+
+
+class RuntimeApiFault(Exception):
+    """The Runtime API answered something that leaves no way on."""
+
+
+class ExchangeError(Exception):
+    """One HTTP exchange did not end in a complete, well-formed answer."""
+
+
+class ConnectRefused(ExchangeError):
+    """Nobody listens at the address. Nothing was sent."""
+
+
+class ConnectionLost(ExchangeError):
+    """The peer closed or reset the connection before its answer was complete."""
+
+
+class ExchangeTimeout(ExchangeError):
+    """The deadline of the exchange passed."""
+
+
+class ProtocolError(ExchangeError):
+    """What came back is not HTTP/1.1 as RFC 9112 has it, or has more than one reading."""
+
+
+class BodyTooLarge(ExchangeError):
+    """The body is larger than the caller is willing to hold. ``size`` is what was announced or read so far."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"the body has at least {size} bytes, the limit is {limit}")
+        self.size = size
+        self.limit = limit

@@ -1,0 +1,49 @@
+"""One invocation as the Runtime API hands it over, and what goes back.
+
+Names of paths and header fields are spelled as AWS spells them
+(https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html); they are compared without regard to case.
+"""
+
+from __future__ import annotations
+
+from .values import NamedTuple
+
+API_VERSION = "2018-06-01"
+NEXT_PATH = f"/{API_VERSION}/runtime/invocation/next"
+RESPONSE_PATH = f"/{API_VERSION}/runtime/invocation/%s/response"
+ERROR_PATH = f"/{API_VERSION}/runtime/invocation/%s/error"
+INIT_ERROR_PATH = f"/{API_VERSION}/runtime/init/error"
+
+REQUEST_ID = "Lambda-Runtime-Aws-Request-Id"
+DEADLINE_MS = "Lambda-Runtime-Deadline-Ms"
+FUNCTION_ARN = "Lambda-Runtime-Invoked-Function-Arn"
+TRACE_ID = "Lambda-Runtime-Trace-Id"
+CLIENT_CONTEXT = "Lambda-Runtime-Client-Context"
+COGNITO_IDENTITY = "Lambda-Runtime-Cognito-Identity"
+TENANT_ID = "Lambda-Runtime-Aws-Tenant-Id"
+INVOCATION_ID = "Lambda-Runtime-Invocation-Id"
+ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
+
+# 6 MiB and 100 bytes, inclusive: exactly that many are accepted in both directions.
+PAYLOAD_LIMIT = 6_291_556
+
+
+class Invocation(NamedTuple):
+    """What ``GET .../invocation/next`` answered. A header that was absent or empty is ``""``."""
+
+    request_id: str
+    payload: bytes
+    deadline_ms: int = 0  # epoch milliseconds; 0 when the platform gave none
+    function_arn: str = ""
+    trace_id: str = ""
+    client_context: str = ""  # JSON text, controlled by the caller
+    cognito_identity: str = ""  # JSON text
+    tenant_id: str = ""
+    invocation_id: str = ""  # a nonce to be echoed: it keeps a late answer from reaching a later invocation
+
+
+class Result(NamedTuple):
+    """What an invocation is answered with."""
+
+    payload: bytes
+    content_type: str = "application/json"

@@ -1,0 +1,43 @@
+"""HTTP messages as values (RFC 9110). No bytes on the wire here, no sockets, no Lambda."""
+
+from __future__ import annotations
+
+from .values import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Headers = Sequence[tuple[str, str]]
+    """Field lines in order, repeated names kept apart. Names are lower-case."""
+
+
+class HttpRequest(NamedTuple):
+    """A request on its way to the app. ``target`` is in origin-form and ASCII; ``body`` is as the client sent it."""
+
+    method: str
+    target: str
+    headers: Headers
+    body: bytes = b""
+
+
+class HttpResponse(NamedTuple):
+    """An answer. ``reason`` may be empty; ``body`` has its transfer coding removed, its content coding kept."""
+
+    status: int
+    reason: str
+    headers: Headers
+    body: bytes = b""
+
+
+def header(headers: Headers, name: str) -> str | None:
+    """The first value of the field ``name`` (lower-case), or None."""
+    for candidate, value in headers:
+        if candidate == name:
+            return value
+    return None
+
+
+def header_values(headers: Headers, name: str) -> list[str]:
+    """Every value of the field ``name`` (lower-case), in order."""
+    return [value for candidate, value in headers if candidate == name]
