@@ -1,0 +1,157 @@
+"""Settings: strict, all problems at once, aliases, and what the app gets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from runtime.config import Config, app_environment
+from runtime.errors import InitFault
+
+RUNNABLE = {"FAIRLEAD_COMMAND": "serve"}
+
+
+def config(**environ: str) -> Config:
+    return Config.from_env({**RUNNABLE, **environ})
+
+
+def problem(**environ: str) -> str:
+    with pytest.raises(InitFault) as caught:
+        config(**environ)
+    assert caught.value.error_type == "Runtime.InvalidConfig"
+    return caught.value.message
+
+
+def test_defaults() -> None:
+    found = config()
+    assert (found.host, found.port, found.readiness_port) == ("127.0.0.1", 8080, 8080)
+    assert (found.readiness_protocol, found.readiness_path, found.healthy_statuses) == ("http", "/", ((100, 499),))
+    assert (found.async_init, found.events_path, found.app_faults) == (False, "/events", "response")
+    assert (found.deadline_margin_ms, found.shutdown_grace_ms, found.readiness_timeout_s) == (200, 400, 120)
+
+
+ACCEPTED = [
+    ("FAIRLEAD_PORT", "3000", "port", 3000),
+    ("AWS_LWA_PORT", "3001", "port", 3001),
+    ("PORT", "3002", "port", 3002),
+    ("FAIRLEAD_HOST", "[::1]", "host", "::1"),
+    ("FAIRLEAD_READINESS_CHECK_PROTOCOL", "TCP", "readiness_protocol", "tcp"),
+    ("AWS_LWA_READINESS_CHECK_PATH", "/health?deep=1", "readiness_path", "/health?deep=1"),
+    ("FAIRLEAD_READINESS_CHECK_HEALTHY_STATUS", "200-399, 404", "healthy_statuses", ((200, 399), (404, 404))),
+    ("AWS_LWA_ASYNC_INIT", "True", "async_init", True),
+    ("FAIRLEAD_ASYNC_INIT", "", "async_init", False),
+    ("FAIRLEAD_DEADLINE_MARGIN_MS", "0", "deadline_margin_ms", 0),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "field", "value"), ACCEPTED)
+def test_value_is_accepted(name: str, text: str, field: str, value: object) -> None:
+    assert getattr(config(**{name: text}), field) == value
+
+
+REFUSED = [
+    ("FAIRLEAD_PORT", "0"),
+    ("FAIRLEAD_PORT", "65536"),
+    ("FAIRLEAD_PORT", "80a"),
+    ("FAIRLEAD_PORT", "+80"),
+    ("FAIRLEAD_PORT", "\u0663\u0660"),  # digits to str.isdigit, not to anybody's app
+    ("FAIRLEAD_HOST", "http://localhost"),
+    ("FAIRLEAD_HOST", "a b"),
+    ("FAIRLEAD_READINESS_CHECK_PROTOCOL", "https"),
+    ("FAIRLEAD_READINESS_CHECK_PATH", "health"),
+    ("FAIRLEAD_READINESS_CHECK_PATH", "/a b"),
+    ("FAIRLEAD_READINESS_CHECK_PATH", "/a\r\nX: y"),
+    ("FAIRLEAD_READINESS_CHECK_HEALTHY_STATUS", "399-200"),
+    ("FAIRLEAD_READINESS_CHECK_HEALTHY_STATUS", "abc"),
+    ("FAIRLEAD_READINESS_CHECK_HEALTHY_STATUS", "200,"),
+    ("FAIRLEAD_READINESS_CHECK_HEALTHY_STATUS", "200-"),
+    ("FAIRLEAD_READINESS_CHECK_HEALTHY_STATUS", "\u0662\u0660\u0660"),
+    ("FAIRLEAD_ASYNC_INIT", "1"),
+    ("FAIRLEAD_ASYNC_INIT", "yes"),
+    ("FAIRLEAD_APP_FAULTS", "ignore"),
+    ("FAIRLEAD_SHUTDOWN_GRACE_MS", "-1"),
+    ("FAIRLEAD_COMMAND", "  "),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), REFUSED)
+def test_value_is_refused_with_its_name_and_what_is_allowed(name: str, text: str) -> None:
+    message = problem(**{name: text})
+    assert message.startswith(f"{name}={text!r} must be ")
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    message = problem(FAIRLEAD_PORT="x", FAIRLEAD_ASYNC_INIT="maybe", FAIRLEAD_PROT="3000")
+    assert message.startswith("3 settings are wrong: ")
+    assert "FAIRLEAD_PORT='x'" in message
+    assert "FAIRLEAD_ASYNC_INIT='maybe' must be one of true, false" in message
+    assert "FAIRLEAD_PROT is not a setting; did you mean FAIRLEAD_PORT?" in message
+
+
+def test_a_setting_of_the_peer_that_has_no_counterpart_is_named() -> None:
+    assert "AWS_LWA_INVOKE_MODE is not supported" in problem(AWS_LWA_INVOKE_MODE="response_stream")
+
+
+def test_own_name_wins_over_alias_and_the_loser_is_not_read() -> None:
+    assert config(FAIRLEAD_PORT="3000", AWS_LWA_PORT="4000", PORT="nonsense").port == 3000
+
+
+def test_the_app_gets_port_and_not_what_it_must_not_know() -> None:
+    given = {
+        "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001",
+        "_HANDLER": "run.sh",
+        "AWS_LAMBDA_METADATA_TOKEN": "secret",
+        "AWS_LAMBDA_EXEC_WRAPPER": "/opt/otel",
+        "_FAIRLEAD_APP_PID": "7",
+        "_FAIRLEAD_LD_PRELOAD": "/opt/lib/x.so",
+        "NODE_OPTIONS": "--enable-source-maps",
+        "PORT": "1",
+    }
+    assert app_environment(given, 3000) == {
+        "PORT": "3000",
+        "NODE_OPTIONS": "--enable-source-maps",
+        "LD_PRELOAD": "/opt/lib/x.so",
+    }
+
+
+@pytest.fixture
+def task_root(tmp_path: Path) -> Path:
+    for name, mode in {"run.sh": 0o644, "serve": 0o755, "start.sh": 0o755, "data.txt": 0o644}.items():
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(mode)
+    (tmp_path / "folder").mkdir()
+    return tmp_path
+
+
+def command(root: Path, handler: str, arguments: tuple[str, ...] = (), **environ: str) -> tuple[str, ...]:
+    return Config.from_env({"LAMBDA_TASK_ROOT": str(root), "_HANDLER": handler, **environ}, arguments).command
+
+
+def test_dispatch_takes_the_first_that_holds(task_root: Path) -> None:
+    root = str(task_root)
+    assert command(task_root, "serve", ("node", "x.js"), FAIRLEAD_COMMAND="a | b") == ("/bin/sh", "-c", "a | b")
+    assert command(task_root, "serve", ("node", "x.js")) == ("node", "x.js")
+    assert command(task_root, "serve") == (f"{root}/serve",)
+    assert command(task_root, f"{root}/start.sh") == (f"{root}/start.sh",)
+    assert command(task_root, "run.sh") == ("/bin/sh", f"{root}/run.sh")
+    assert command(task_root, "serve", AWS_LAMBDA_EXEC_WRAPPER="/opt/otel") == ("/opt/otel", f"{root}/serve")
+
+
+@pytest.mark.parametrize(
+    "handler", ["", "app.handler", "data.txt", "folder", "../serve", "x/../serve", "a\0b", "missing.sh"]
+)
+def test_nothing_to_run_names_what_was_looked_for(task_root: Path, handler: str) -> None:
+    with pytest.raises(InitFault) as caught:
+        command(task_root, handler)
+    assert caught.value.error_type == "Runtime.HandlerNotFound"
+    assert "FAIRLEAD_COMMAND" in caught.value.message
+    assert not handler or repr(handler) in caught.value.message
+
+
+def test_as_exec_wrapper_the_arguments_are_the_managed_runtimes(task_root: Path) -> None:
+    program = str(task_root / "start.sh")
+    os.symlink(program, task_root / "link")
+    environ = {"LAMBDA_TASK_ROOT": str(task_root), "_HANDLER": "serve", "AWS_LAMBDA_EXEC_WRAPPER": f"{task_root}/link"}
+    assert Config.from_env(environ, ("/var/lang/bin/node", "index.mjs"), program).command == (f"{task_root}/serve",)

@@ -1,0 +1,129 @@
+"""Rules of the house that a reader should be able to rely on: layers, start-up imports, documentation."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runtime.config import SETTINGS
+
+ROOT = Path(__file__).parents[2]
+RUNTIME = ROOT / "runtime"
+
+# From the bottom up: a module imports from the lines above its own only.
+LAYERS = (
+    {"__init__", "values"},
+    {"errors", "messages", "invocation"},
+    {"json_codec", "http1", "config"},
+    {"events", "logs", "report", "connection"},
+    {"runtime_api", "extension", "app_process"},
+    {"readiness"},
+    {"app_server"},
+    {"web_handler"},
+    {"loop"},
+    {"main"},
+)
+# What `import runtime.main` may load besides our own modules. Each entry is compiled into the interpreter or is one
+# shared object; anything written in Python costs milliseconds of every cold start.
+START_BUDGET = {
+    "__future__",
+    "_json",
+    "_signal",
+    "_socket",
+    "_thread",
+    "binascii",
+    "errno",
+    "posix",
+    "select",
+    "time",
+    "_collections",
+}
+
+
+def modules() -> list[Path]:
+    return sorted(RUNTIME.rglob("*.py"))
+
+
+def layer_of(name: str) -> int:
+    return next(level for level, names in enumerate(LAYERS) if name in names)
+
+
+def own_name(path: Path) -> str:
+    """The module's name in LAYERS: a package counts as one."""
+    return path.relative_to(RUNTIME).parts[0].removesuffix(".py")
+
+
+def imported_from_runtime(path: Path) -> set[str]:
+    depth = len(path.relative_to(RUNTIME).parts)
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == depth:
+            found |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
+    return found & set().union(*LAYERS)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(RUNTIME)))
+def test_imports_go_downward_only(path: Path) -> None:
+    own = own_name(path)
+    upward = {name for name in imported_from_runtime(path) if name != own and layer_of(name) >= layer_of(own)}
+    assert upward == set()
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(RUNTIME)))
+def test_imports_inside_the_runtime_are_relative(path: Path) -> None:
+    """It is installed as `fairlead`; `runtime` may be the user's own module."""
+    names = {
+        alias.name.split(".")[0]
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    assert names.isdisjoint({"runtime", "fairlead", "local", "layer"})
+
+
+def test_start_up_imports_stay_within_the_budget() -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); before = set(sys.modules); import runtime.main;"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-ISB", "-c", code], capture_output=True, text=True, check=True)
+    foreign = {name for name in done.stdout.split() if name.split(".")[0] != "runtime"}
+    assert foreign <= START_BUDGET
+
+
+def documented_rows(page: str) -> dict[str, list[str]]:
+    """First cell without backquotes -> the other cells, of every table row of a page in docs/."""
+    rows = [
+        line.strip().strip("|").split("|") for line in (ROOT / "docs" / page).read_text().splitlines() if "|" in line
+    ]
+    return {cells[0].strip(" `").split("`")[0]: [cell.strip() for cell in cells[1:]] for cells in rows}
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_each_setting_is_documented_with_its_aliases_and_default(setting) -> None:
+    aliases, default, meaning = documented_rows("settings.md")[setting.name]
+    assert re.findall(r"`([^`]+)`", aliases) == list(setting.aliases)
+    if setting.field != "readiness_port":  # "the app's port" in words
+        assert default.strip("`") == setting.default
+    assert meaning
+
+
+def test_no_documented_setting_is_unknown() -> None:
+    documented = {name for name in documented_rows("settings.md") if name.startswith("FAIRLEAD_")}
+    assert documented == {setting.name for setting in SETTINGS}
+
+
+def error_types_in_the_source() -> set[str]:
+    text = "".join(path.read_text() for path in modules())
+    return set(re.findall(r'"((?:Runtime|Function)\.[A-Z][A-Za-z]+)"', text))
+
+
+def test_each_error_type_is_documented() -> None:
+    found = error_types_in_the_source()
+    assert found  # the pattern still matches how they are written
+    assert found - set(documented_rows("errors.md")) == set()
