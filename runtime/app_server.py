@@ -1,0 +1,160 @@
+"""The app as something that can be asked: its process, its readiness and the connection to it, as one.
+
+A lost app is killed with everything it forked and started again without waiting; the next invocation waits for it.
+Three starts in a row that fail, and the environment is given up: the platform then provides a fresh one.
+"""
+
+from __future__ import annotations
+
+import time
+
+from .app_process import AppProcess, clean_leftover
+from .connection import Connection
+from .errors import (
+    AppLost,
+    AppNotReady,
+    AppTimeout,
+    BodyTooLarge,
+    ConnectionLost,
+    ConnectRefused,
+    EnvironmentLost,
+    ExchangeTimeout,
+    InitFault,
+    InvocationFault,
+    ProtocolError,
+    ResponseTooLarge,
+)
+from .invocation import PAYLOAD_LIMIT
+from .readiness import Readiness, Unready
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .config import Config
+    from .logs import Log
+    from .messages import HttpRequest, HttpResponse
+
+START_LIMIT = 3
+# An app that dies closes its sockets first; its end can be seen a moment later.
+DEATH_WAIT_S = 0.05
+NEVER = float("inf")
+
+
+class AppServer:
+    """The one app of this process."""
+
+    def __init__(self, config: Config, process: AppProcess, record: str, log: Log) -> None:
+        self._config = config
+        self._process = process
+        self._record = record
+        self._log = log
+        self._connection = Connection(config.host, config.port)
+        self._readiness = Readiness(config, self._connection)
+        self._ready = False
+        self._failed_starts = 0
+        self._start_limit = 0.0  # epoch seconds at which the current start counts as failed
+
+    def start(self) -> None:
+        """Start the app for the first time. Raises ``InitFault``."""
+        clean_leftover(self._record, self._log)
+        self._readiness.refuse_foreign_port()
+        self._process.start()
+        self.started(time.time())
+
+    def started(self, at: float) -> None:
+        """The app was started ``at`` (epoch seconds), here or by `bootstrap`."""
+        self._start_limit = at + self._config.readiness_timeout_s
+
+    def await_init(self, until: float = NEVER) -> None:
+        """Wait until the app is ready, or until ``until`` (epoch seconds). Raises ``InitFault`` when it failed."""
+        limit = min(until, self._start_limit)
+        unready = self._readiness.wait(self._process, limit)
+        if unready is None:
+            self._ready = True
+        elif unready.app_ended or limit == self._start_limit:
+            raise self._failed_start(unready)
+
+    def _failed_start(self, unready: Unready) -> InitFault:
+        words = self._process.last_words()
+        detail = f"The end of its stderr:\n{words}" if words else "It wrote nothing to stderr."
+        if unready.app_ended:
+            return InitFault("Runtime.AppExited", unready.reason, detail)
+        return InitFault(
+            "Runtime.AppNotReady",
+            f"the app was not ready at {self._readiness} within {self._config.readiness_timeout_s} s"
+            f" ({unready.reason}); does it listen on PORT and on this address? See FAIRLEAD_PORT,"
+            " FAIRLEAD_READINESS_CHECK_PATH, FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS",
+            detail,
+        )
+
+    def ask(self, request: HttpRequest, deadline: float | None) -> HttpResponse:
+        """The app's answer. ``deadline`` is in epoch seconds.
+
+        Raises ``InvocationFault``; when that is an ``AppLost`` the app is being started again, unless it is an
+        ``EnvironmentLost``.
+        """
+        if not self._ready:
+            self._become_ready(deadline)
+        try:
+            return self._exchange(request, deadline)
+        except ConnectRefused as refused:
+            self._replace(refused)
+        self._become_ready(deadline)  # nothing of the request was sent, so it is not too late for it
+        try:
+            return self._exchange(request, deadline)
+        except ConnectRefused as refused:
+            raise self._lost("Runtime.AppUnreachable", str(refused)) from refused
+
+    def _exchange(self, request: HttpRequest, deadline: float | None) -> HttpResponse:
+        try:
+            return self._connection.exchange(request, deadline=deadline, max_body=PAYLOAD_LIMIT)
+        except ExchangeTimeout as error:
+            self._restart()
+            raise AppTimeout(f"the app did not answer {request.method} {request.target} in time") from error
+        except ConnectionLost as error:
+            ended = self._process.wait_ended(DEATH_WAIT_S)
+            if ended:
+                raise self._lost("Runtime.AppExited", f"the app {ended} while it was answering") from error
+            raise InvocationFault("Runtime.AppConnectionLost", f"the app broke its answer off: {error}") from error
+        except ProtocolError as error:
+            raise InvocationFault("Runtime.AppBadResponse", f"the app's answer is not proper HTTP: {error}") from error
+        except BodyTooLarge as error:
+            raise ResponseTooLarge(error.size, error.limit) from error
+
+    def _replace(self, refused: ConnectRefused) -> None:
+        """The app died between two invocations: start it again. Raises ``AppLost`` when it lives and refuses."""
+        ended = self._process.wait_ended(DEATH_WAIT_S)
+        if not ended:
+            raise self._lost("Runtime.AppUnreachable", f"the app runs, but {refused}") from refused
+        self._log("ERROR", f"Runtime.AppExited: the app {ended} between two invocations; it is started again")
+        self._restart()
+
+    def _become_ready(self, deadline: float | None) -> None:
+        until = NEVER if deadline is None else deadline
+        unready = self._readiness.wait(self._process, min(until, self._start_limit))
+        if unready is None:
+            self._ready = True
+            self._failed_starts = 0
+            return
+        if not unready.app_ended and until < self._start_limit:
+            raise AppNotReady(f"the app is still starting: not ready at {self._readiness} ({unready.reason})")
+        self._failed_starts += 1
+        fault = self._failed_start(unready)
+        if self._failed_starts >= START_LIMIT:
+            raise EnvironmentLost(fault.error_type, f"{fault.message}; {START_LIMIT} starts in a row have failed")
+        raise self._lost(fault.error_type, fault.message)
+
+    def _lost(self, error_type: str, message: str) -> AppLost:
+        """The fault to raise, after the app has been started again."""
+        self._restart()
+        return AppLost(error_type, message)
+
+    def _restart(self) -> None:
+        self._ready = False
+        self._connection.close()
+        try:
+            self._process.kill()
+            self._readiness.refuse_foreign_port()
+            self._process.start()
+        except InitFault as fault:
+            raise EnvironmentLost(fault.error_type, fault.message) from fault
+        self.started(time.time())

@@ -1,0 +1,99 @@
+"""Waiting until the app can serve.
+
+Ready means that the app answered **and** was alive before and after: an answer from a port that the app does not hold
+is worth nothing. The Runtime Interface Emulator, for one, listens on 8080 and answers every GET below 500.
+"""
+
+from __future__ import annotations
+
+import time
+
+from .connection import Connection
+from .errors import ConnectRefused, ExchangeError, InitFault
+from .messages import HttpRequest
+from .values import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .app_process import AppProcess
+    from .config import Config
+
+# While nobody listens a look costs 50 us, and each millisecond waited too long is one of cold start.
+REFUSED_PAUSE_S = 0.001
+# An app that answers "not yet" is busy: it is asked less often.
+UNREADY_PAUSE_S = 0.050
+ATTEMPT_S = 1.0
+# Of a readiness page nothing but the status is wanted.
+MAX_BODY = 16 * 1024 * 1024
+
+
+class Unready(NamedTuple):
+    """Why the app is not ready: what its last answer was, or how it ended."""
+
+    reason: str
+    app_ended: bool
+
+
+class Readiness:
+    """Asks the app on its own connection; with the app's port that is the one on which requests are sent later."""
+
+    def __init__(self, config: Config, connection: Connection) -> None:
+        is_app_port = config.readiness_port == config.port
+        self._config = config
+        self._connection = connection if is_app_port else Connection(config.host, config.readiness_port)
+        self._request = HttpRequest(
+            "GET",
+            config.readiness_path,
+            (("host", f"{config.host}:{config.readiness_port}"), ("user-agent", "fairlead-readiness-check")),
+        )
+
+    def refuse_foreign_port(self) -> None:
+        """Before the app is started, nobody may listen on its port. Raises ``InitFault`` ``Runtime.PortInUse``."""
+        config = self._config
+        probe = Connection(config.host, config.port)
+        try:
+            probe.connect(time.time() + ATTEMPT_S)
+        except ExchangeError:
+            return
+        finally:
+            probe.close()
+        raise InitFault(
+            "Runtime.PortInUse",
+            f"port {config.port} is in use before the app has started: set FAIRLEAD_PORT to a port that is free"
+            " (the app gets it as PORT)",
+        )
+
+    def wait(self, app: AppProcess, until: float) -> Unready | None:
+        """None once the app is ready. Returns what is wrong when it ended, or when it is not ready at ``until``."""
+        reason = "it was not asked"
+        while True:
+            ended = app.ended()
+            if ended:
+                return Unready(f"the app {ended} before it was ready", True)
+            if time.time() + REFUSED_PAUSE_S >= until:
+                return Unready(reason, False)
+            reason, pause = self._ask(min(until, time.time() + ATTEMPT_S))
+            if not reason and app.ended() is None:
+                return None
+            time.sleep(pause)
+
+    def _ask(self, deadline: float) -> tuple[str, float]:
+        """Why the app is not ready, empty when it is, and how long to leave it alone."""
+        try:
+            if self._config.readiness_protocol == "tcp":
+                self._connection.connect(deadline)
+                return "", 0.0
+            status = self._connection.exchange(self._request, deadline=deadline, max_body=MAX_BODY).status
+        except ConnectRefused:
+            return "nothing listens there", REFUSED_PAUSE_S
+        except ExchangeError as error:
+            return str(error), UNREADY_PAUSE_S
+        if any(low <= status <= high for low, high in self._config.healthy_statuses):
+            return "", 0.0
+        return f"it answered with status {status}", UNREADY_PAUSE_S
+
+    def __str__(self) -> str:
+        config = self._config
+        if config.readiness_protocol == "tcp":
+            return f"{config.host}:{config.readiness_port}"
+        return f"http://{config.host}:{config.readiness_port}{config.readiness_path}"

@@ -1,0 +1,83 @@
+"""Web mode: an invocation becomes a request to the app, the app's answer becomes the payload."""
+
+from __future__ import annotations
+
+from .errors import BadRequest, EnvironmentLost, InvocationFault, ResponseTooLarge
+from .events import detect
+from .invocation import PAYLOAD_LIMIT, Invocation, Result
+from .json_codec import loads
+from .messages import HttpResponse
+from .report import internal_fault, trace_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .app_server import AppServer
+    from .config import Config
+    from .events import EventFormat, EventOptions
+    from .logs import Log
+
+REASONS = {400: "Bad Request", 502: "Bad Gateway", 504: "Gateway Timeout"}
+
+
+class WebHandler:
+    """Handles invocations with one app."""
+
+    def __init__(self, config: Config, app: AppServer, options: EventOptions, log: Log) -> None:
+        self._app = app
+        self._options = options
+        self._log = log
+        self._margin_ms = config.deadline_margin_ms
+        self._faults_are_errors = config.app_faults == "error"
+
+    def __call__(self, invocation: Invocation) -> Result:
+        """The answer to the invocation. Raises ``InvocationFault``, whatever goes wrong."""
+        try:
+            return self._handle(invocation)
+        except InvocationFault:
+            raise
+        except Exception as error:  # MemoryError and RecursionError included: it costs one invocation, not the process
+            self._log("ERROR", trace_of(error), invocation.request_id)
+            raise internal_fault(error) from error
+
+    def _handle(self, invocation: Invocation) -> Result:
+        try:
+            event = loads(invocation.payload)
+        except ValueError as error:
+            raise InvocationFault("Runtime.UnmarshalError", f"the event is not JSON: {error}") from error
+        event_format = detect(event)
+        try:
+            return Result(self._payload(event_format, event, invocation))
+        except InvocationFault as fault:
+            if not self._is_shown_to_client(fault, event_format):
+                raise
+            self._log("ERROR", f"{fault.error_type}: {fault.message}", invocation.request_id)
+            return Result(event_format.to_payload(fault_response(fault, invocation.request_id), event))
+
+    def _payload(self, event_format: EventFormat, event: object, invocation: Invocation) -> bytes:
+        request = event_format.to_request(event, invocation, self._options)
+        response = self._app.ask(request, self._deadline(invocation))
+        payload = event_format.to_payload(response, event)
+        if len(payload) > PAYLOAD_LIMIT:
+            raise ResponseTooLarge(len(payload), PAYLOAD_LIMIT)
+        return payload
+
+    def _deadline(self, invocation: Invocation) -> float | None:
+        """Until when the app may take, in epoch seconds: early enough to still answer for it."""
+        if not invocation.deadline_ms:
+            return None
+        return (invocation.deadline_ms - self._margin_ms) / 1000
+
+    def _is_shown_to_client(self, fault: InvocationFault, event_format: EventFormat) -> bool:
+        """Whether the fault becomes an HTTP answer. A trigger's must not: it would count as processed."""
+        if not event_format.is_http or isinstance(fault, EnvironmentLost):
+            return False
+        return isinstance(fault, BadRequest) or not self._faults_are_errors
+
+
+def fault_response(fault: InvocationFault, request_id: str) -> HttpResponse:
+    """What an HTTP client sees of a fault: its name and where to look for more, nothing from the inside of the app."""
+    reason = REASONS.get(fault.status, "")
+    shown = fault.message if isinstance(fault, BadRequest | ResponseTooLarge) else "the log has the details"
+    body = f"{fault.status} {reason}\n{fault.error_type}: {shown}\nRequest id: {request_id}\n"
+    headers = (("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store"))
+    return HttpResponse(fault.status, reason, headers, body.encode("utf-8", "replace"))

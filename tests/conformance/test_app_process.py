@@ -1,0 +1,454 @@
+"""The app process, sentence by sentence, against the real `./bootstrap` and a scripted Runtime API.
+
+Where it matters a case runs for both ways of starting the app: early, by bash, and by the interpreter (which is also
+how restarts work). What makes the interpreter do it is a file where a predecessor's record would be.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from runtime.app_process import read_record, start_time
+from tests.fakes import BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
+from tests.fakes.process import CHECKOUT, PYTHON, free_port
+
+EARLY, BY_PYTHON = "early", "by-python"
+WAYS = pytest.mark.parametrize("way", [EARLY, BY_PYTHON])
+EVENT = b'{"Records":[]}'
+
+
+@pytest.fixture
+def api() -> Iterator[FakeRuntimeApi]:
+    with FakeRuntimeApi() as fake:
+        yield fake
+
+
+def temporary(tmp_path: Path, way: str = EARLY) -> dict[str, str]:
+    """TMPDIR for one or more runs of `bootstrap`, prepared so that the app is started the given way."""
+    directory = tmp_path / "tmp"
+    directory.mkdir(exist_ok=True)
+    if way == BY_PYTHON:
+        (directory / ".fairlead-app").write_text("not a record\n")
+    return {"TMPDIR": str(directory)}
+
+
+def start(api: FakeRuntimeApi, name: str, tmp_path: Path, way: str = EARLY, **environment: str) -> BootstrapProcess:
+    return start_bootstrap(api, command=app(name), environment={**temporary(tmp_path, way), **environment})
+
+
+def state_of_app(api: FakeRuntimeApi) -> dict:
+    api.add_event(EVENT, request_id="state")
+    return json.loads(api.wait_answer("state").body)
+
+
+def is_running(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+
+
+def wait_until(condition, what: str) -> None:
+    limit = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < limit, f"waited for: {what}"
+        time.sleep(0.005)
+
+
+# --- how it is started
+
+
+def test_both_ways_of_starting_give_the_app_the_same(tmp_path: Path) -> None:
+    """Descriptors, group, environment, signals, directory: whoever started it, the app cannot tell."""
+    states = []
+    wrapper = tmp_path / "leaky"  # a platform that leaves descriptors open
+    wrapper.write_text(f"#!/bin/bash\nexec 7</dev/null 19</etc/passwd\nexec {CHECKOUT}/bootstrap\n")
+    wrapper.chmod(0o755)
+    environment = {
+        "FAIRLEAD_PORT": str(free_port()),
+        "LAMBDA_TASK_ROOT": str(tmp_path),
+        "NODE_OPTIONS": "x",
+        "PYTHONPATH": "/var/task/python",
+        "PYTHONHOME": "",
+        "AWS_LAMBDA_METADATA_TOKEN": "secret",
+        "_LAMBDA_TELEMETRY_LOG_FD": "62",
+        "BOOTSTRAP_TEST_MARK": f"same-{os.getpid()}",
+    }
+    for way in (EARLY, BY_PYTHON):
+        with FakeRuntimeApi() as api:
+            environment |= temporary(tmp_path, way)
+            # Asked of a program that is not Python: that would ignore SIGPIPE by itself.
+            command = f"export IGNORED=$(grep SigIgn /proc/self/status); {app('state.py')}"
+            start_bootstrap(api, command=command, environment=environment, bootstrap=wrapper)
+            states.append(state_of_app(api))
+    early, by_python = states
+    for state in states:
+        assert state["group"] == state["pid"] != state["session"]
+        assert set(state["descriptors"]) == {"0", "1", "2"}
+        assert state["descriptors"]["0"] == "/dev/null"
+        assert state["descriptors"]["2"].startswith("pipe:")
+        assert not int(state["environment"]["IGNORED"].split()[1], 16) & 1 << signal.SIGPIPE - 1
+        assert int(state["blocked"], 16) == 0
+        assert state["environment"]["PORT"] == environment["FAIRLEAD_PORT"]
+        assert not {"AWS_LAMBDA_RUNTIME_API", "AWS_LAMBDA_METADATA_TOKEN", "_LAMBDA_TELEMETRY_LOG_FD"} & set(
+            state["environment"]
+        )
+        assert not [name for name in state["environment"] if name.startswith("_FAIRLEAD_")]
+    # What bash itself adds to the environment of everything it runs says nothing about the app's.
+    noise = {"_", "SHLVL", "PWD", "OLDPWD", "IGNORED"}
+    kept = [{name: text for name, text in s["environment"].items() if name not in noise} for s in states]
+    assert kept[0] == kept[1]
+    assert early["directory"] == by_python["directory"]
+
+
+@WAYS
+def test_the_app_is_started_the_way_the_case_says(api: FakeRuntimeApi, tmp_path: Path, way: str) -> None:
+    """Guards the cases above and below: what they rely on is how `bootstrap` chooses."""
+    process = start(api, "state.py", tmp_path, way)
+    state = state_of_app(api)
+    inherited = Path(f"/proc/{process.pid}/environ").read_bytes()
+    assert (f"_FAIRLEAD_APP_PID={state['pid']}".encode() in inherited) == (way == EARLY)
+
+
+def test_the_interpreter_runs_without_the_apps_preload(api: FakeRuntimeApi, tmp_path: Path) -> None:
+    library = "/usr/lib/no-such-library.so"  # the loader complains on stderr and goes on
+    process = start(api, "state.py", tmp_path, LD_PRELOAD=library)
+    assert state_of_app(api)["environment"]["LD_PRELOAD"] == library
+    assert b"\0LD_PRELOAD=" not in Path(f"/proc/{process.pid}/environ").read_bytes()
+
+
+# --- an app that does not come up
+
+
+@WAYS
+@pytest.mark.parametrize("after_ms", [0, 5, 50])
+def test_an_app_that_exits_at_once_is_reported_every_time(tmp_path: Path, way: str, after_ms: int) -> None:
+    """50 times each way: with its exit status or, where the shell has taken that, at least as gone; with its stderr."""
+
+    def run_once(number: int) -> None:
+        own = tmp_path / str(number)
+        own.mkdir()
+        code = (
+            f"echo 'cannot open the database' >&2; sleep {after_ms / 1000}; exit 3"
+            if after_ms
+            else ("echo 'cannot open the database' >&2; exit 3")
+        )
+        with FakeRuntimeApi() as api:
+            process = start_bootstrap(api, command=code, environment=temporary(own, way))
+            error = api.wait_init_error()
+            document = json.loads(error.body)
+            assert document["errorType"] == "Runtime.AppExited"
+            assert "exited with status 3" in document["errorMessage"] or "exited (its" in document["errorMessage"]
+            assert "cannot open the database" in document["errorMessage"]
+            assert document["requestId"] == ""
+            assert process.wait() == 1
+            assert not api.nexts
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(run_once, range(50)))
+
+
+@WAYS
+def test_a_command_that_does_not_exist_is_reported(api: FakeRuntimeApi, tmp_path: Path, way: str) -> None:
+    process = start_bootstrap(
+        api, arguments=["no-such-program", "x"], environment={**temporary(tmp_path, way), "FAIRLEAD_COMMAND": None}
+    )
+    document = json.loads(api.wait_init_error().body)
+    assert document["errorType"] == "Runtime.AppExited"
+    assert "no-such-program" in document["errorMessage"]
+    assert process.wait() == 1
+
+
+@WAYS
+def test_a_script_without_an_interpreter_line_runs(api: FakeRuntimeApi, tmp_path: Path, way: str) -> None:
+    script = tmp_path / "serve"
+    script.write_text(app("state.py"))
+    script.chmod(0o755)
+    start_bootstrap(api, handler="serve", environment={**temporary(tmp_path, way), "LAMBDA_TASK_ROOT": str(tmp_path)})
+    assert state_of_app(api)["pid"]
+
+
+def test_an_app_that_never_listens_is_reported_with_address_and_setting(api: FakeRuntimeApi, tmp_path: Path) -> None:
+    process = start_bootstrap(
+        api,
+        command="echo busy >&2; exec sleep 60",
+        environment={**temporary(tmp_path), "FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS": "1"},
+    )
+    document = json.loads(api.wait_init_error().body)
+    assert document["errorType"] == "Runtime.AppNotReady"
+    for part in (f"http://127.0.0.1:{process.port}/", "1 s", "nothing listens there", "FAIRLEAD_PORT", "busy"):
+        assert part in document["errorMessage"]
+    assert process.wait() == 1  # and FakeRuntimeApi finds no leftover
+
+
+@WAYS
+def test_a_port_that_somebody_else_holds_is_named(api: FakeRuntimeApi, tmp_path: Path, way: str) -> None:
+    """Also when the foreigner answers HTTP happily, as the emulator on 8080 does."""
+    port = free_port()
+    foreigner = subprocess.Popen(
+        [PYTHON, "-S", str(CHECKOUT / "tests/apps/state.py")], env={"PORT": str(port)}, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_until(lambda: _accepts(port), "the foreigner listens")
+        process = start(api, "state.py", tmp_path, way, FAIRLEAD_PORT=str(port))
+        document = json.loads(api.wait_init_error().body)
+        assert document["errorType"] == "Runtime.PortInUse"
+        assert str(port) in document["errorMessage"]
+        assert "FAIRLEAD_PORT" in document["errorMessage"]
+        assert process.wait() == 1
+    finally:
+        foreigner.kill()
+        foreigner.wait()
+
+
+def _accepts(port: int) -> bool:
+    import socket
+
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_invalid_settings_end_the_app_that_was_started_early(api: FakeRuntimeApi, tmp_path: Path) -> None:
+    process = start(api, "state.py", tmp_path, FAIRLEAD_ASYNC_INIT="maybe", FAIRLEAD_APP_FAULTS="x")
+    document = json.loads(api.wait_init_error().body)
+    assert document["errorType"] == "Runtime.InvalidConfig"
+    assert "FAIRLEAD_ASYNC_INIT" in document["errorMessage"]
+    assert "FAIRLEAD_APP_FAULTS" in document["errorMessage"]
+    assert process.wait() == 1
+    wait_until(lambda: not process.app_pids, "the app is gone")
+
+
+# --- readiness
+
+READY_SLOWLY = {
+    "unhealthy-answers": {"UNREADY_STATUS_COUNT": "3"},
+    "listens-late": {"START_DELAY_MS": "120"},
+    "stalls-the-first-connection": {"ACCEPT_BUT_SILENT_FIRST": "1"},
+    "tcp": {"FAIRLEAD_READINESS_CHECK_PROTOCOL": "tcp", "UNREADY_STATUS_COUNT": "0"},
+}
+
+
+@pytest.mark.parametrize("case", READY_SLOWLY)
+def test_an_app_that_needs_time_is_waited_for(api: FakeRuntimeApi, tmp_path: Path, case: str) -> None:
+    start(api, "faults.py", tmp_path, **READY_SLOWLY[case])
+    api.add_event(EVENT, request_id="one")
+    assert api.wait_answer("one").kind == "response"
+
+
+def test_a_status_that_is_not_healthy_is_not_ready(api: FakeRuntimeApi, tmp_path: Path) -> None:
+    settings = {
+        "FAIRLEAD_READINESS_CHECK_PATH": "/status/404",
+        "FAIRLEAD_READINESS_CHECK_HEALTHY_STATUS": "200-299",
+        "FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS": "1",
+    }
+    start(api, "faults.py", tmp_path, **settings)
+    document = json.loads(api.wait_init_error().body)
+    assert document["errorType"] == "Runtime.AppNotReady"
+    assert "status 404" in document["errorMessage"]
+
+
+def test_async_init_goes_to_next_9_8_seconds_after_the_start(api: FakeRuntimeApi, tmp_path: Path) -> None:
+    """The clock runs from the start of `bootstrap`; here the interpreter is told that this was a while ago."""
+    port = free_port()
+    code = f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); from runtime.main import main; main()"
+    environment = {
+        **os.environ,
+        **temporary(tmp_path),
+        "AWS_LAMBDA_RUNTIME_API": api.address,
+        "FAIRLEAD_COMMAND": app("faults.py"),
+        "FAIRLEAD_PORT": str(port),
+        "FAIRLEAD_ASYNC_INIT": "true",
+        "START_DELAY_MS": "700",
+        "_FAIRLEAD_STARTED": str(time.time() - 9.7),
+    }
+    process = subprocess.Popen([PYTHON, "-ISB", "-c", code, "bootstrap"], env=environment, stdin=subprocess.DEVNULL)
+    try:
+        api.wait_next()
+        assert not _accepts(port)  # next came before the app was there
+        api.add_event(EVENT, request_id="first")
+        assert api.wait_answer("first").kind == "response"  # and the first invocation waited for it
+    finally:
+        process.terminate()
+        process.wait()
+
+
+# --- stderr
+
+
+@WAYS
+def test_a_burst_on_stderr_while_the_loop_waits_blocks_nothing(api: FakeRuntimeApi, tmp_path: Path, way: str) -> None:
+    process = start_bootstrap(
+        api,
+        command=f"{{ head -c 1000000 /dev/zero | tr '\\0' x >&2; echo done >&2; }} & {app('state.py')}",
+        environment=temporary(tmp_path, way),
+    )
+    api.wait_idle()
+    process.wait_output("done")
+    assert process.stderr.count("x") >= 1_000_000
+    assert state_of_app(api)["pid"]
+
+
+def test_the_last_8_kib_of_stderr_are_reported(api: FakeRuntimeApi, tmp_path: Path) -> None:
+    code = "head -c 100000 /dev/zero | tr '\\0' x >&2; echo >&2; echo 'the last line' >&2; exit 1"
+    start_bootstrap(api, command=code, environment=temporary(tmp_path))
+    message = json.loads(api.wait_init_error().body)["errorMessage"]
+    assert message.endswith("the last line")
+    assert 8000 < message.count("x") <= 8192
+
+
+# --- leftovers of a killed predecessor
+
+
+@WAYS
+def test_the_next_start_kills_what_a_killed_predecessor_left(tmp_path: Path, way: str) -> None:
+    port = str(free_port())
+    with FakeRuntimeApi() as api:
+        first = start(api, "state.py", tmp_path, way, FAIRLEAD_PORT=port)
+        old = state_of_app(api)["pid"]
+        first.kill()
+        assert is_running(old)  # a group of its own outlives the bootstrap's
+        with FakeRuntimeApi() as next_api:
+            second = start(next_api, "state.py", tmp_path, FAIRLEAD_PORT=port)
+            new = state_of_app(next_api)["pid"]
+            assert new != old
+            assert not is_running(old)
+            assert "killed predecessor" in second.output
+
+
+def test_a_record_that_names_a_stranger_kills_nobody(api: FakeRuntimeApi, tmp_path: Path) -> None:
+    stranger = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        record = Path(temporary(tmp_path)["TMPDIR"]) / ".fairlead-app"
+        record.write_text(f"{stranger.pid} {start_time(stranger.pid) + 1} 999999 1\n")
+        start(api, "state.py", tmp_path)
+        assert state_of_app(api)["pid"]
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_the_app_of_a_bootstrap_that_lives_is_no_leftover(tmp_path: Path) -> None:
+    with FakeRuntimeApi() as one, FakeRuntimeApi() as two:
+        start(one, "state.py", tmp_path)
+        pid = state_of_app(one)["pid"]
+        start(two, "state.py", tmp_path)
+        assert state_of_app(two)["pid"] != pid
+        assert is_running(pid)
+
+
+@pytest.mark.parametrize("text", ["", "x y z w\n", "1 1 1 1\n", "-5 1 1 1\n", "12 34\n", "9" * 5000])
+def test_a_record_that_is_none_is_ignored(tmp_path: Path, text: str) -> None:
+    (tmp_path / "record").write_text(text)
+    assert read_record(str(tmp_path / "record")) is None
+
+
+def test_the_record_is_gone_after_a_clean_end(api: FakeRuntimeApi, tmp_path: Path) -> None:
+    process = start(api, "state.py", tmp_path)
+    api.wait_idle()
+    record = tmp_path / "tmp" / ".fairlead-app"
+    assert record.exists()
+    process.terminate()
+    assert process.wait() == 0
+    assert not record.exists()
+
+
+# --- the end
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@WAYS
+def test_the_app_gets_sigterm_and_both_end(api: FakeRuntimeApi, tmp_path: Path, way: str, number: int) -> None:
+    goodbye = "import signal, sys; signal.signal(15, lambda *_: (print('goodbye', file=sys.stderr), sys.exit(0)))"
+    code = f'{PYTHON} -S -c "{goodbye}; exec(open({str(CHECKOUT / "tests/apps/state.py")!r}).read())"'
+    process = start_bootstrap(api, command=f"exec {code}", environment=temporary(tmp_path, way))
+    api.wait_idle()
+    os.kill(process.pid, number)
+    assert process.wait() == 0
+    assert "goodbye" in process.stderr
+    assert not process.app_pids
+
+
+def test_an_app_that_ignores_sigterm_is_killed_with_what_it_forked(api: FakeRuntimeApi, tmp_path: Path) -> None:
+    process = start(api, "faults.py", tmp_path, IGNORE_SIGTERM="1", FORK_CHILD="1")
+    api.wait_idle()
+    assert len(process.app_pids) >= 2
+    process.terminate()
+    assert process.wait() == 0
+    wait_until(lambda: not process.app_pids, "the group is gone")
+
+
+def test_sigterm_in_the_middle_of_an_invocation_ends_both(api: FakeRuntimeApi, tmp_path: Path) -> None:
+    process = start(api, "faults.py", tmp_path, FAIRLEAD_PASS_THROUGH_PATH="/silence")
+    api.add_event(EVENT, request_id="never")
+    api.wait_next(1)
+    wait_until(lambda: _is_reading(process), "the app has the request")
+    process.terminate()
+    assert process.wait() == 0
+
+
+def _is_reading(process: BootstrapProcess) -> bool:
+    """A connection to the app is there, beside the one to the Runtime API and the extension's."""
+    lines = Path("/proc/net/tcp").read_text()
+    return f":{process.port:04X} 01 " in lines
+
+
+def test_an_extension_is_registered_before_the_first_next_and_asks_for_its_event(
+    api: FakeRuntimeApi, tmp_path: Path
+) -> None:
+    start(api, "state.py", tmp_path)
+    assert json.loads(api.wait_registered().body) == {"events": []}
+    api.wait_idle()
+    kinds = [request.target.rpartition("/")[2] for request in api.of_kind("register", "extension_next", "next")]
+    assert kinds[:1] == ["register"]
+
+
+def test_no_extension_is_registered_when_the_app_gets_no_grace(api: FakeRuntimeApi, tmp_path: Path) -> None:
+    start(api, "state.py", tmp_path, FAIRLEAD_SHUTDOWN_GRACE_MS="0")
+    api.wait_idle()
+    assert not api.of_kind("register")
+
+
+# --- lost
+
+
+def test_an_app_that_dies_between_invocations_is_replaced_unseen(api: FakeRuntimeApi, tmp_path: Path) -> None:
+    process = start(api, "state.py", tmp_path)
+    first = state_of_app(api)["pid"]
+    api.wait_idle()
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: not is_running(first), "the app is dead")
+    api.add_event(EVENT, request_id="again")
+    answer = api.wait_answer("again")
+    assert answer.kind == "response"
+    assert json.loads(answer.body)["pid"] != first
+    assert "was killed by SIGKILL" in process.output
+
+
+def test_three_starts_in_a_row_that_fail_end_the_process(api: FakeRuntimeApi, tmp_path: Path) -> None:
+    """The platform then gives a fresh environment; until then each invocation has its own error."""
+    marker = tmp_path / "started"
+    code = f"test ! -e {marker} || exit 5; touch {marker}; {app('state.py')}"
+    process = start_bootstrap(api, command=code, environment=temporary(tmp_path))
+    pid = state_of_app(api)["pid"]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not is_running(pid), "the app is dead")
+    answers = []
+    for number in range(3):
+        api.add_event(EVENT, request_id=f"r{number}")
+        answers.append(api.wait_answer(f"r{number}"))
+    assert [answer.kind for answer in answers] == ["error"] * 3
+    assert {answer.document["errorType"] for answer in answers} == {"Runtime.AppExited"}
+    assert "3 starts in a row" in answers[-1].document["errorMessage"]
+    assert process.wait() == 1
+
+
+if sys.platform != "linux":
+    pytest.skip("the app process is looked at through /proc", allow_module_level=True)
