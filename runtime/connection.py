@@ -1,0 +1,213 @@
+"""One keep-alive connection to one address: it sends a request and returns the complete answer.
+
+The only module that touches network sockets, and the only one where an ``OSError`` of theirs becomes an
+``ExchangeError``. The bytes are http1's business.
+
+Three rules:
+
+1. **One send and one receive** for a message that is small, which most are: each further system call costs microseconds
+   and a wake-up of the peer.
+2. **Nothing is sent on a connection that is known to be dead**: before each request a look (``MSG_PEEK``) tells whether
+   the peer has closed it. The look leaves a gap, so a request with an idempotent method (RFC 9110 9.2.2) is sent once
+   more when its reused connection died without a byte of an answer. A POST never is: it may have been processed.
+3. **The socket stays blocking, deadlines are SO_RCVTIMEO and SO_SNDTIMEO.** ``settimeout`` would make it non-blocking
+   inside: one more system call for each of ours, and MSG_WAITALL would return early.
+
+``_socket`` is what ``socket`` wraps; importing the wrapper takes 6 ms (docs/decisions/0003).
+"""
+
+from __future__ import annotations
+
+import select
+import time
+
+from .errors import ConnectionLost, ConnectRefused, ExchangeTimeout, ProtocolError
+from .http1 import ResponseReader, render_head
+from .messages import HttpRequest, HttpResponse
+
+try:
+    import _socket
+except ImportError:  # another Python than CPython
+    import socket as _socket
+
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+# One segment is worth a copy: below this a body is joined to its head.
+JOIN_LIMIT = 16 * 1024
+RECEIVE_SIZE = 64 * 1024
+# How much of a body of known length one receive call may wait for: the deadline is looked at in between.
+CHUNK = 1024 * 1024
+_TIMEOUTS = (_socket.SO_RCVTIMEO, _socket.SO_SNDTIMEO)
+_FOREVER = bytes(16)
+
+
+class Connection:
+    """To ``(host, port)``. Opened when first used, and again when it was lost."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._address = (host, port)
+        self._family = _socket.AF_INET6 if ":" in host else _socket.AF_INET
+        self._socket: _socket.socket | None = None
+        self._timed = False
+
+    def exchange(
+        self, request: HttpRequest, *, deadline: float | None = None, max_body: int | None = None
+    ) -> HttpResponse:
+        """``exchange_bytes`` for a request value."""
+        return self.exchange_bytes(request.method, render_head(request), request.body, deadline, max_body)
+
+    def exchange_bytes(
+        self, method: str, head: bytes, body: bytes = b"", deadline: float | None = None, max_body: int | None = None
+    ) -> HttpResponse:
+        """Send a rendered request, return the answer to it.
+
+        ``deadline`` is in epoch seconds, None is no limit. Raises ``ExchangeError``; ``ConnectRefused`` alone means
+        that nothing was sent.
+        """
+        reused = self._is_usable()
+        reader = ResponseReader(method, max_body)
+        try:
+            return self._attempt(reader, head, body, deadline)
+        except ConnectionLost:
+            if not reused or reader.started or method not in IDEMPOTENT:
+                raise
+        try:
+            return self._attempt(ResponseReader(method, max_body), head, body, deadline)
+        except ConnectRefused as refused:
+            raise ConnectionLost("the connection was lost, and then refused") from refused
+
+    def connect(self, deadline: float | None = None) -> None:
+        """Open the connection if it is not. Raises ``ConnectRefused`` or ``ExchangeTimeout``."""
+        if not self._is_usable():
+            self._open(deadline)
+
+    def park(self, head: bytes) -> None:
+        """Send a request and leave its answer unread, for as long as this object lives."""
+        (self._socket or self._open(None)).sendall(head)
+
+    def close(self) -> None:
+        """Drop the connection; the next exchange opens another one."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _is_usable(self) -> bool:
+        """Whether an open connection is there that the peer has not closed, as far as can be known now."""
+        if self._socket is None:
+            return False
+        try:
+            self._socket.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        # The end of the stream, or bytes that nobody asked for: they must not become the next answer.
+        self.close()
+        return False
+
+    def _attempt(self, reader: ResponseReader, head: bytes, body: bytes, deadline: float | None) -> HttpResponse:
+        try:
+            sock = self._socket or self._open(deadline)
+            self._limit(sock, deadline)
+            sent = self._send(sock, head, body, deadline)
+            response = self._receive(sock, reader, deadline)
+        except BaseException:  # a signal handler's exit included: half an exchange must not be taken up again
+            self.close()
+            raise
+        if not (sent and reader.keep_alive):
+            self.close()
+        return response
+
+    def _open(self, deadline: float | None) -> _socket.socket:
+        sock = _socket.socket(self._family, _socket.SOCK_STREAM)
+        try:
+            sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+            self._timed = False
+            self._limit(sock, deadline)  # connect obeys SO_SNDTIMEO
+            sock.connect(self._address)
+        except BlockingIOError:
+            sock.close()
+            raise ExchangeTimeout(f"{self} did not accept a connection in time") from None
+        except OSError as error:
+            sock.close()
+            raise ConnectRefused(f"{self} refused the connection: {error}") from error
+        self._socket = sock
+        return sock
+
+    def _limit(self, sock: _socket.socket, deadline: float | None) -> None:
+        """Give the next calls on ``sock`` what is left until ``deadline``."""
+        if deadline is None:
+            if not self._timed:
+                return
+            timeval = _FOREVER
+        else:
+            timeval = _timeval(_remaining(deadline))
+        self._timed = deadline is not None
+        for option in _TIMEOUTS:
+            sock.setsockopt(_socket.SOL_SOCKET, option, timeval)
+
+    def _send(self, sock: _socket.socket, head: bytes, body: bytes, deadline: float | None) -> bool:
+        """Send all. False: the peer did not take everything; it may have answered all the same."""
+        try:
+            if len(body) < JOIN_LIMIT:
+                sock.sendall(head + body if body else head)
+                return True
+            sock.sendall(head, _socket.MSG_MORE)
+            return self._send_large(sock, memoryview(body), deadline)
+        except BlockingIOError:
+            raise ExchangeTimeout(f"{self} did not take the request in time") from None
+        except OSError:  # closed or reset by a peer that may have answered first: what it said is read next
+            return False
+
+    def _send_large(self, sock: _socket.socket, body: memoryview, deadline: float | None) -> bool:
+        """Send a body while watching for an answer: one that comes early (413 and the like) ends the sending."""
+        watch = select.poll()
+        watch.register(sock.fileno(), select.POLLIN | select.POLLOUT)
+        while body:
+            ready = watch.poll(None if deadline is None else int(_remaining(deadline) * 1000))
+            if not ready:
+                raise BlockingIOError
+            if ready[0][1] & ~select.POLLOUT:
+                return False
+            body = body[sock.send(body, _socket.MSG_DONTWAIT) :]
+        return True
+
+    def _receive(self, sock: _socket.socket, reader: ResponseReader, deadline: float | None) -> HttpResponse:
+        try:
+            while True:
+                if missing := reader.missing:
+                    data = sock.recv(min(missing, CHUNK), _socket.MSG_WAITALL)
+                else:
+                    data = sock.recv(RECEIVE_SIZE)
+                response = reader.feed(data) if data else reader.feed_eof()
+                if response is not None:
+                    return response
+                self._limit(sock, deadline)
+        except BlockingIOError:
+            raise ExchangeTimeout(f"{self} did not answer in time") from None
+        except OSError as error:
+            raise ConnectionLost(f"{self} reset the connection: {error}") from error
+
+    def __str__(self) -> str:
+        return f"{self._address[0]}:{self._address[1]}"
+
+
+def address_of(text: str) -> tuple[str, int]:
+    """``host:port`` taken apart, as AWS_LAMBDA_RUNTIME_API has it. Raises ``ProtocolError``."""
+    host, colon, port = text.rpartition(":")
+    if not (colon and host and port.isascii() and port.isdigit()):
+        raise ProtocolError(f"{text!r} is not host:port")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _remaining(deadline: float) -> float:
+    """Seconds until ``deadline``; raises ``ExchangeTimeout`` when it has passed, since 0 would mean no limit at all."""
+    remaining = deadline - time.time()
+    if remaining < 0.001:
+        raise ExchangeTimeout("the deadline has passed")
+    return remaining
+
+
+def _timeval(seconds: float) -> bytes:
+    """``struct timeval`` of 64-bit Linux; ``struct`` would be one more import."""
+    microseconds = int(seconds * 1_000_000)
+    return (microseconds // 1_000_000).to_bytes(8, "little") + (microseconds % 1_000_000).to_bytes(8, "little")
