@@ -16,12 +16,13 @@ from __future__ import annotations
 
 
 class Fault(Exception):
-    """A failure with a stable name."""
+    """A failure with a stable name. ``detail`` is posted with the message but not logged: the log has it already."""
 
-    def __init__(self, error_type: str, message: str) -> None:
+    def __init__(self, error_type: str, message: str, detail: str = "") -> None:
         super().__init__(message)
         self.error_type = error_type
         self.message = message
+        self.detail = detail
 
 
 class InitFault(Fault):
@@ -51,6 +52,15 @@ class ResponseTooLarge(InvocationFault):
             "Function.ResponseSizeTooLarge",
             f"the response payload has {size} bytes, more than Lambda's limit of {limit} bytes",
         )
+
+
+class AppNotReady(InvocationFault):
+    """The app is still starting at the invocation's deadline. It is left to go on."""
+
+    status = 504
+
+    def __init__(self, message: str) -> None:
+        super().__init__("Runtime.AppNotReady", message)
 
 
 class AppLost(InvocationFault):

@@ -1,0 +1,127 @@
+"""The composition root: configuration -> app -> Runtime API -> loop, and the exit code.
+
+Exits 0 after SIGTERM or SIGINT, and 1 otherwise: a runtime has no other end that is its own wish.
+"""
+
+from __future__ import annotations
+
+import posix
+import sys
+import time
+
+from .app_process import AppProcess, remove_record, signal_group
+from .app_server import AppServer
+from .config import PRIVATE_PREFIX, Config
+from .errors import InitFault, ProtocolError, RuntimeApiFault
+from .events import EnvironmentConfig, EventOptions
+from .extension import register
+from .logs import Log
+from .loop import serve
+from .report import trace_of
+from .runtime_api import RuntimeApi
+from .web_handler import WebHandler
+
+try:
+    import _signal
+except ImportError:  # another Python than CPython
+    import signal as _signal  # type: ignore[no-redef]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Lambda gives an init 10 s before it starts over; what is left is for the way to next.
+ASYNC_INIT_LIMIT_S = 9.8
+
+
+def main() -> None:
+    """Run until the end. ``sys.argv`` is: ``-c``, `bootstrap`'s own path, its arguments."""
+    environ = {_text(name): _text(value) for name, value in posix.environ.items()}
+    log = Log(as_json=environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON")
+    try:
+        run(environ, sys.argv[1:], log)
+    except (RuntimeApiFault, ProtocolError) as fault:
+        log("ERROR", str(fault))
+    except BaseException as error:
+        log("ERROR", trace_of(error))
+    posix._exit(1)  # nothing is left to flush, and the stderr thread would be waited for
+
+
+def run(environ: Mapping[str, str], argv: list[str], log: Log) -> None:
+    """Start the app and serve invocations. Returns when the environment is of no more use."""
+    address = environ["AWS_LAMBDA_RUNTIME_API"]
+    api = RuntimeApi(address, log)
+    adopted = int(environ.get(PRIVATE_PREFIX + "APP_PID") or 0)
+    try:
+        config = Config.from_env(environ, argv[1:], argv[0] if argv else "")
+    except InitFault as fault:
+        if adopted:
+            signal_group(adopted)
+        api.fail_init(fault)
+        return
+    record = environ.get("TMPDIR", "/tmp") + "/.fairlead-app"
+    process = AppProcess(config.command, config.app_environment, record, log)
+    try:
+        if adopted:
+            process.adopt(adopted, int(environ[PRIVATE_PREFIX + "APP_STDERR"]))
+        end_with_signals(process, config.shutdown_grace_ms / 1000)
+        serve_app(config, process, record, environ, api, log)
+    finally:
+        process.kill()
+        remove_record(record)
+
+
+def serve_app(
+    config: Config, process: AppProcess, record: str, environ: Mapping[str, str], api: RuntimeApi, log: Log
+) -> None:
+    """Web mode: bring the app up and serve invocations with it."""
+    app = AppServer(config, process, record, log)
+    # The async clock runs from the start of `bootstrap`, as Lambda's does.
+    began = float(environ.get(PRIVATE_PREFIX + "STARTED") or time.time())
+    try:
+        if process.pid:
+            app.started(began)
+        else:
+            app.start()
+        # While the app boots. Kept in a local: the platform takes a closed socket for the extension's end.
+        extension = register(environ["AWS_LAMBDA_RUNTIME_API"], log) if config.shutdown_grace_ms else None
+        app.await_init(*([began + ASYNC_INIT_LIMIT_S] if config.async_init else []))
+    except InitFault as fault:
+        process.kill()
+        api.fail_init(fault)
+        return
+    options = EventOptions(config.events_path, config.context_headers, environment_config(environ))
+    serve(api, WebHandler(config, app, options, log))
+    del extension
+
+
+def environment_config(environ: Mapping[str, str]) -> EnvironmentConfig:
+    """What the app is told about the function in ``x-amzn-lambda-context``."""
+
+    def value(name: str) -> str:
+        return environ.get(f"AWS_LAMBDA_{name}", "")
+
+    return EnvironmentConfig(
+        value("FUNCTION_NAME"),
+        value("FUNCTION_MEMORY_SIZE"),
+        value("FUNCTION_VERSION"),
+        value("LOG_GROUP_NAME"),
+        value("LOG_STREAM_NAME"),
+    )
+
+
+def end_with_signals(process: AppProcess, grace_s: float) -> None:
+    """SIGTERM (the platform's, before it ends the environment) and SIGINT (Ctrl-C) end the app, then this process."""
+
+    def end(_signal_number: int, _frame: object) -> None:
+        for number in (_signal.SIGTERM, _signal.SIGINT):
+            _signal.signal(number, _signal.SIG_IGN)
+        process.stop(grace_s)
+        posix._exit(0)
+
+    for number in (_signal.SIGTERM, _signal.SIGINT):
+        _signal.signal(number, end)
+
+
+def _text(octets: bytes) -> str:
+    return octets.decode("utf-8", "surrogateescape")

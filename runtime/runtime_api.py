@@ -1,0 +1,162 @@
+"""The Runtime API as four calls: next, respond, fail, fail_init
+(https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html).
+
+What each status means here:
+
+====================  ============================================================================================
+next: 200             an invocation; anything else, or none at all: ``RuntimeApiFault``, the process ends
+post: 2xx             taken
+post: 400, 403, 410   the platform no longer wants it (a stale id, a wrong state, timed out): logged, the loop goes on
+post: 413             too large; the platform has told the caller already: logged, never followed by an error post
+post: other           "500: container error, non-recoverable state, the runtime should exit promptly"
+====================  ============================================================================================
+
+There is no read timeout on next: between invocations the environment is frozen, for hours at a time. Proxy variables of
+the environment do not concern this connection, and redirects are not followed.
+"""
+
+from __future__ import annotations
+
+from . import __version__
+from .connection import Connection, address_of
+from .errors import ExchangeError, Fault, InvocationFault, RuntimeApiFault
+from .invocation import (
+    CLIENT_CONTEXT,
+    COGNITO_IDENTITY,
+    DEADLINE_MS,
+    ERROR_PATH,
+    ERROR_TYPE,
+    FUNCTION_ARN,
+    INIT_ERROR_PATH,
+    INVOCATION_ID,
+    NEXT_PATH,
+    PAYLOAD_LIMIT,
+    REQUEST_ID,
+    RESPONSE_PATH,
+    TENANT_ID,
+    TRACE_ID,
+    Invocation,
+    Result,
+)
+from .messages import HttpResponse
+from .report import error_document
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .logs import Log
+
+# One token: the platform takes the text up to the first blank as the runtime's release.
+USER_AGENT = f"fairlead/{__version__}"
+# Nobody wants this answer any more, but the next invocation is served all the same.
+REFUSED_BUT_ALIVE = frozenset({400, 403, 410, 413})
+EXCERPT = 300
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+class RuntimeApi:
+    """The Runtime API at ``address`` (host:port) on one keep-alive connection."""
+
+    def __init__(self, address: str, log: Log) -> None:
+        self._connection = Connection(*address_of(address))
+        self._common = f"HTTP/1.1\r\nHost: {address}\r\nUser-Agent: {USER_AGENT}\r\n"
+        self._next_head = f"GET {NEXT_PATH} {self._common}\r\n".encode()
+        self._log = log
+
+    def next(self) -> Invocation:
+        """Wait for the next invocation. Raises ``RuntimeApiFault``."""
+        try:
+            response = self._connection.exchange_bytes("GET", self._next_head)
+        except ExchangeError as error:
+            raise RuntimeApiFault(f"no invocation could be had from the Runtime API: {error}") from error
+        return invocation_from(response)
+
+    def respond(self, invocation: Invocation, result: Result) -> None:
+        """Answer the invocation. Once this has begun the invocation can no longer be failed."""
+        head = f"Content-Type: {result.content_type}\r\n{_echo(invocation)}"
+        self._post(RESPONSE_PATH, invocation, head, result.payload)
+
+    def fail(self, invocation: Invocation, fault: InvocationFault) -> None:
+        """Report the invocation as failed, and log it."""
+        self._log("ERROR", f"{fault.error_type}: {fault.message}", invocation.request_id)
+        head = f"Content-Type: application/json\r\n{ERROR_TYPE}: {fault.error_type}\r\n{_echo(invocation)}"
+        self._post(ERROR_PATH, invocation, head, error_document(fault, invocation.request_id))
+
+    def fail_init(self, fault: Fault) -> None:
+        """Report that the function cannot start, and log it. The process is about to exit: nothing is raised."""
+        self._log("ERROR", f"{fault.error_type}: {fault.message}")
+        body = error_document(fault)
+        head = self._post_head(
+            INIT_ERROR_PATH, f"Content-Type: application/json\r\n{ERROR_TYPE}: {fault.error_type}\r\n", body
+        )
+        try:
+            response = self._connection.exchange_bytes("POST", head, body)
+        except ExchangeError as error:
+            self._log("ERROR", f"the init error could not be posted: {error}")
+            return
+        if response.status not in (202, 403):  # 403: reported before, by somebody else
+            self._log("WARN", f"the Runtime API answered the init error with {_excerpt(response)}")
+
+    def _post(self, path: str, invocation: Invocation, fields: str, body: bytes) -> None:
+        head = self._post_head(path % _segment(invocation.request_id), fields, body)
+        try:
+            response = self._connection.exchange_bytes("POST", head, body)
+        except ExchangeError as error:
+            raise RuntimeApiFault(f"the answer could not be posted to the Runtime API: {error}") from error
+        if not 200 <= response.status < 300:
+            self._refused(invocation, response, len(body))
+
+    def _refused(self, invocation: Invocation, response: HttpResponse, size: int) -> None:
+        if response.status not in REFUSED_BUT_ALIVE:
+            raise RuntimeApiFault(f"the Runtime API answered a post with {_excerpt(response)}")
+        limit = f" (limit {PAYLOAD_LIMIT})" if response.status == 413 else ""
+        self._log(
+            "ERROR",
+            f"the Runtime API refused the answer of {size} bytes{limit} with {_excerpt(response)}",
+            invocation.request_id,
+        )
+
+    def _post_head(self, path: str, fields: str, body: bytes) -> bytes:
+        return f"POST {path} {self._common}{fields}Content-Length: {len(body)}\r\n\r\n".encode()
+
+
+def invocation_from(response: HttpResponse) -> Invocation:
+    """The invocation in an answer to next. Raises ``RuntimeApiFault``."""
+    if response.status != 200:
+        raise RuntimeApiFault(f"the Runtime API answered next with {_excerpt(response)}")
+    fields = dict(response.headers)
+
+    def value(name: str) -> str:
+        return fields.get(name.lower(), "")
+
+    request_id = value(REQUEST_ID)
+    if not request_id:
+        raise RuntimeApiFault(f"the Runtime API's answer to next has no {REQUEST_ID} header")
+    deadline = value(DEADLINE_MS)
+    return Invocation(
+        request_id,
+        response.body,
+        int(deadline) if deadline.isascii() and deadline.isdigit() and len(deadline) < 18 else 0,
+        value(FUNCTION_ARN),
+        value(TRACE_ID),
+        value(CLIENT_CONTEXT),
+        value(COGNITO_IDENTITY),
+        value(TENANT_ID),
+        value(INVOCATION_ID),
+    )
+
+
+def _echo(invocation: Invocation) -> str:
+    """The nonce, if the platform gave one. Bytes that do not belong in a header cannot be in it: it came in one."""
+    return f"{INVOCATION_ID}: {invocation.invocation_id}\r\n" if invocation.invocation_id else ""
+
+
+def _segment(request_id: str) -> str:
+    """The id as one percent-encoded path segment (RFC 3986 3.3), whatever it holds."""
+    if _UNRESERVED.issuperset(request_id):
+        return request_id
+    octets = request_id.encode("utf-8", "surrogateescape")
+    return "".join(chr(octet) if chr(octet) in _UNRESERVED else f"%{octet:02X}" for octet in octets)
+
+
+def _excerpt(response: HttpResponse) -> str:
+    return f"status {response.status} {response.body[:EXCERPT].decode('utf-8', 'replace')}".rstrip()
