@@ -64,6 +64,11 @@ def large(connection: Connection, argument: str) -> None:
     connection.answer(200, b"a" * int(argument), content_type=TEXT)
 
 
+def large_json(connection: Connection, argument: str) -> None:
+    """/large-json/N: a JSON string of N bytes, its quotes included."""
+    connection.answer(200, b'"' + b"a" * (int(argument) - 2) + b'"')
+
+
 def text_latin1(connection: Connection, _: str) -> None:
     """Text in a declared charset that is not UTF-8."""
     connection.answer(200, b"caf\xe9", content_type=b"text/plain; charset=iso-8859-1")
@@ -289,6 +294,7 @@ FAULTS: dict[str, Callable[[Connection, str], None]] = {
     "headers": headers,
     "http10": http10,
     "large": large,
+    "large-json": large_json,
     "latin1-header": latin1_header,
     "leftover": leftover,
     "no-content": no_content,

@@ -1,0 +1,262 @@
+"""What becomes of an invocation when the app misbehaves, and of the next one: black box, real process, one table.
+
+An HTTP client sees an HTTP status; an event that is no HTTP request fails, so that nothing counts as processed that
+was not. After each fault the same process serves the next event, and serves it with its own answer.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.fakes import Answer, BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
+
+DEADLINE_S = 1.0  # of the cases in which the app never answers; with the margin there are 0.8 s for it
+LIMIT = 6_291_556
+
+
+def function_url(path: str, method: str = "GET", body: str | None = None, **more: Any) -> bytes:
+    event = {
+        "version": "2.0",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {"host": "abc.lambda-url.eu-west-1.on.aws"},
+        "requestContext": {
+            "domainName": "abc.lambda-url.eu-west-1.on.aws",
+            "http": {"method": method, "path": path, "sourceIp": "203.0.113.9"},
+        },
+        "isBase64Encoded": False,
+        **({"body": body} if body is not None else {}),
+        **more,
+    }
+    return json.dumps(event).encode()
+
+
+@pytest.fixture
+def api() -> Iterator[FakeRuntimeApi]:
+    with FakeRuntimeApi() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[tuple[FakeRuntimeApi, BootstrapProcess]]:
+    """One process for all cases that it must survive: that is what they are about."""
+    with FakeRuntimeApi() as fake:
+        yield fake, start_bootstrap(fake, command=app("faults.py"))
+
+
+_numbers = iter(range(1_000_000))
+
+
+def invoke(api: FakeRuntimeApi, payload: bytes, deadline_s: float = 30, **more: Any) -> Answer:
+    request_id = f"fault-{next(_numbers)}"
+    api.add_event(payload, request_id=request_id, deadline_ms=int((time.time() + deadline_s) * 1000), **more)
+    return api.wait_answer(request_id)
+
+
+class Fault(NamedTuple):
+    status: int
+    error_type: str
+    is_silent: bool = False
+
+
+UNREACHABLE = "Runtime.AppUnreachable"
+LOST = "Runtime.AppConnectionLost"
+BAD = "Runtime.AppBadResponse"
+FAULTS = {
+    "/close-before": Fault(502, LOST),
+    "/reset-before": Fault(502, LOST),
+    "/reset-in-head": Fault(502, LOST),
+    "/reset-middle": Fault(502, LOST),
+    "/truncated": Fault(502, LOST),
+    "/truncated-chunked": Fault(502, LOST),
+    "/garbage": Fault(502, BAD),
+    "/bad-chunk-size": Fault(502, BAD),
+    "/both-lengths": Fault(502, BAD),
+    "/conflicting-lengths": Fault(502, BAD),
+    "/switching-protocols": Fault(502, BAD),
+    "/die": Fault(502, "Runtime.AppExited"),
+    "/silence": Fault(504, "Runtime.AppTimeout", is_silent=True),
+    "/large/7000000": Fault(502, "Function.ResponseSizeTooLarge"),
+}
+
+
+@pytest.mark.parametrize("path", FAULTS)
+def test_an_http_client_sees_a_status(shared: tuple[FakeRuntimeApi, BootstrapProcess], path: str) -> None:
+    api, process = shared
+    fault = FAULTS[path]
+    answer = invoke(api, function_url(path), DEADLINE_S if fault.is_silent else 30)
+    assert answer.kind == "response"
+    document = answer.document
+    assert (document["statusCode"], document["isBase64Encoded"]) == (fault.status, False)
+    assert document["body"].startswith(f"{fault.status} ")
+    assert fault.error_type in document["body"]
+    assert fault.error_type in process.output
+    assert_next_is_served(api)
+
+
+@pytest.mark.parametrize("path", FAULTS)
+def test_another_event_fails(shared: tuple[FakeRuntimeApi, BootstrapProcess], path: str) -> None:
+    api, _ = shared
+    fault = FAULTS[path]
+    answer = invoke(api, json.dumps({"fault": path}).encode(), DEADLINE_S if fault.is_silent else 30)
+    assert answer.kind == "error"
+    assert answer.document["errorType"] == fault.error_type
+    assert answer.request.header("Lambda-Runtime-Function-Error-Type") == fault.error_type
+    assert_next_is_served(api)
+
+
+def assert_next_is_served(api: FakeRuntimeApi) -> None:
+    body = f'{{"mark":{next(_numbers)}}}'.encode()
+    assert invoke(api, body).body == body
+
+
+def test_app_faults_can_be_invocation_errors(api: FakeRuntimeApi) -> None:
+    start_bootstrap(api, command=app("faults.py"), environment={"FAIRLEAD_APP_FAULTS": "error"})
+    assert invoke(api, function_url("/garbage")).document["errorType"] == BAD
+    # What is the client's doing stays an answer to the client.
+    bad = function_url("/", "POST", "!!!", isBase64Encoded=True)
+    assert invoke(api, bad).document["statusCode"] == 400
+
+
+def test_a_dead_app_is_started_again_and_its_successor_serves(api: FakeRuntimeApi) -> None:
+    start_bootstrap(api, command=app("faults.py"))
+    first = invoke(api, function_url("/pid")).document["body"]
+    assert invoke(api, function_url("/die")).document["statusCode"] == 502
+    second = invoke(api, function_url("/pid")).document["body"]
+    assert first != second
+
+
+def test_an_app_that_answers_and_exits_has_answered(api: FakeRuntimeApi) -> None:
+    start_bootstrap(api, command=app("faults.py"))
+    assert invoke(api, function_url("/die-after")).document["body"] == '"ok"'
+    assert_next_is_served(api)
+
+
+GOOD = {
+    "/chunked": '"ok"',
+    "/chunked-trailers": '"ok"',
+    "/close-delimited": '"ok"',
+    "/close-after": '"ok"',
+    "/reset-after": '"ok"',
+    "/http10": '"ok"',
+    "/early-hints": '"ok"',
+    "/leftover": '"ok"',
+    "/folded-header": '"ok"',
+    "/slow-drip": "1" * 20,
+    "/headers/200": '"ok"',
+    "/header-100k": '"ok"',
+    "/large/6000000": "a" * 6_000_000,
+}
+
+
+@pytest.mark.parametrize("path", GOOD)
+def test_an_unusual_answer_arrives_whole(shared: tuple[FakeRuntimeApi, BootstrapProcess], path: str) -> None:
+    api, _ = shared
+    document = invoke(api, function_url(path)).document
+    assert (document["statusCode"], document["body"]) == (200, GOOD[path])
+    assert_next_is_served(api)
+
+
+@pytest.mark.parametrize("status", [201, 204, 301, 304, 404, 418, 500, 503, 599])
+def test_the_apps_own_status_is_the_clients(shared: tuple[FakeRuntimeApi, BootstrapProcess], status: int) -> None:
+    api, _ = shared
+    document = invoke(api, function_url(f"/status/{status}")).document
+    assert document["statusCode"] == status
+    assert_next_is_served(api)
+
+
+@pytest.mark.parametrize("status", [199, 301, 404, 500, 503])
+def test_a_status_that_is_not_2xx_fails_another_event(
+    shared: tuple[FakeRuntimeApi, BootstrapProcess], status: int
+) -> None:
+    """3xx too: a redirect to the login page must not acknowledge messages."""
+    api, _ = shared
+    answer = invoke(api, json.dumps({"fault": f"/status/{status}"}).encode(), DEADLINE_S if status < 200 else 30)
+    assert answer.kind == "error"
+    expected = "Runtime.AppTimeout" if status < 200 else f"Function.Status{status}"
+    assert answer.document["errorType"] == expected
+
+
+def test_a_body_with_204_is_not_the_next_answer(shared: tuple[FakeRuntimeApi, BootstrapProcess]) -> None:
+    api, _ = shared
+    document = invoke(api, function_url("/body-with-204")).document
+    assert (document["statusCode"], document["body"]) == (204, "")
+    assert_next_is_served(api)
+
+
+def test_a_latin_1_byte_in_a_header_is_kept_as_text(shared: tuple[FakeRuntimeApi, BootstrapProcess]) -> None:
+    api, _ = shared
+    document = invoke(api, function_url("/latin1-header")).document
+    assert document["headers"]["content-disposition"] == 'attachment; filename="café.txt"'
+
+
+def test_binary_and_declared_charsets_are_kept_to_the_byte(shared: tuple[FakeRuntimeApi, BootstrapProcess]) -> None:
+    api, _ = shared
+    for path, expected in {"/binary": bytes(range(256)), "/text-latin1": b"caf\xe9"}.items():
+        document = invoke(api, function_url(path)).document
+        assert document["isBase64Encoded"]
+        assert base64.b64decode(document["body"]) == expected
+
+
+def test_an_early_answer_to_a_large_upload_is_the_clients(shared: tuple[FakeRuntimeApi, BootstrapProcess]) -> None:
+    api, _ = shared
+    upload = base64.b64encode(bytes(4_500_000)).decode()
+    document = invoke(api, function_url("/early-413", "POST", upload, isBase64Encoded=True)).document
+    assert (document["statusCode"], document["body"]) == (413, '"too large"')
+    assert_next_is_served(api)
+
+
+@pytest.mark.parametrize("payload", [b"", b"{", b"nonsense", b'{"a":1}x', b"\xff\xfe", b'{"a":NaN}'])
+def test_an_event_that_is_not_json_fails(shared: tuple[FakeRuntimeApi, BootstrapProcess], payload: bytes) -> None:
+    api, _ = shared
+    answer = invoke(api, payload)
+    assert answer.kind == "error"
+    assert answer.document["errorType"] == "Runtime.UnmarshalError"
+    assert_next_is_served(api)
+
+
+HOSTILE = {
+    "broken-base64": (function_url("/", "POST", "%%%", isBase64Encoded=True), 400),
+    "method-that-is-none": (function_url("/", "G T"), 400),
+    "null-maps": (function_url("/", headers=None, cookies=None, queryStringParameters=None, body=None), 200),
+    "odd-types": (function_url("/", headers={"a": 1, "b": None, "c": ["x"], "d": {}, "e": True}, cookies="no"), 200),
+    "header-injection": (function_url("/", headers={"x": "a\r\nSet-Admin: 1", "y\r\nz": "1", "n": "a\0b"}), 200),
+    "lone-surrogate": (function_url("/", "POST", "\ud800", headers={"x": "\udfff"}), 200),
+    **{
+        f"host {host}": (function_url("/", headers={"host": host}), 200)
+        for host in ("a b", "${x}", "1.2.3.4.5", "a:b", "h:99999", "[::1", "", "${jndi:ldap://x}", "{{x}}")
+    },
+    "forwarded-proto": (function_url("/", headers={"x-forwarded-proto": "https,http"}), 200),
+    "wrong-content-length": (function_url("/", "POST", "abc", headers={"content-length": "999"}), 200),
+    "raw-blank-in-query": (function_url("/", rawQueryString='q=a b"<>#x'), 200),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_input_is_answered(shared: tuple[FakeRuntimeApi, BootstrapProcess], name: str) -> None:
+    api, _ = shared
+    payload, status = HOSTILE[name]
+    answer = invoke(api, payload)
+    assert (answer.kind, answer.document["statusCode"]) == ("response", status)
+    assert_next_is_served(api)
+
+
+def test_the_process_survived_all_of_this(shared: tuple[FakeRuntimeApi, BootstrapProcess]) -> None:
+    api, process = shared
+    assert_next_is_served(api)
+    assert not process.has_exited()
+    assert "Runtime.Internal" not in process.output
+
+
+def test_an_answer_of_exactly_the_limit_is_posted_and_one_byte_more_is_not(api: FakeRuntimeApi) -> None:
+    start_bootstrap(api, command=app("faults.py"))
+    empty = len(invoke(api, function_url("/large/0")).body)
+    fits = LIMIT - empty
+    assert len(invoke(api, function_url(f"/large/{fits}")).body) == LIMIT
+    assert invoke(api, function_url(f"/large/{fits + 1}")).document["statusCode"] == 502
