@@ -14,17 +14,13 @@ import _thread
 import posix
 import time
 
+from .c_modules import signal
 from .errors import InitFault
 from .logs import STDERR, write_all
 
-try:
-    import _signal
-except ImportError:  # another Python than CPython
-    import signal as _signal  # type: ignore[no-redef]
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from .logs import Log
 
@@ -49,6 +45,8 @@ class AppProcess:
         self._log = log
         self._stderr: StderrTail | None = None
         self._ended: str | None = "was not started"
+        # The thread that ends everything must not miss an app that the loop is just starting.
+        self._change = _thread.allocate_lock()
         self.pid = 0
 
     def adopt(self, pid: int, stderr: int) -> None:
@@ -58,6 +56,10 @@ class AppProcess:
 
     def start(self) -> None:
         """Start the app. Raises ``InitFault`` ``Runtime.AppExited`` when the command cannot be executed."""
+        with self._change:
+            self._start()
+
+    def _start(self) -> None:
         reader, writer = posix.pipe()  # neither is inherited by anybody: only the copies that spawn makes are
         actions = [
             (posix.POSIX_SPAWN_OPEN, 0, "/dev/null", posix.O_RDONLY, 0),
@@ -73,7 +75,7 @@ class AppProcess:
             posix.close(writer)
         self._started(pid, reader)
 
-    def _spawn(self, actions: list[tuple[object, ...]]) -> int:
+    def _spawn(self, actions: Sequence[tuple[object, ...]]) -> int:
         def spawn(command: tuple[str, ...]) -> int:
             return posix.posix_spawnp(
                 command[0],
@@ -83,7 +85,7 @@ class AppProcess:
                 setpgroup=0,
                 setsigmask=(),
                 # CPython ignores these; an app that inherits that would not notice a closed pipe.
-                setsigdef=(_signal.SIGPIPE, _signal.SIGXFSZ),
+                setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
             )
 
         try:
@@ -123,8 +125,12 @@ class AppProcess:
 
     def kill(self) -> None:
         """End the app and everything it forked, at once. The port is free afterwards."""
+        with self._change:
+            self._kill()
+
+    def _kill(self) -> None:
         if self.pid:
-            signal_group(self.pid, _signal.SIGKILL)
+            signal_group(self.pid, signal.SIGKILL)
             self._wait_gone(KILL_WAIT_S)
             self.pid = 0
             self._ended = self._ended or "was killed"
@@ -136,11 +142,15 @@ class AppProcess:
         self.start()
 
     def stop(self, grace_s: float) -> None:
-        """SIGTERM, so that the app can finish; SIGKILL for what is still there after ``grace_s``."""
+        """SIGTERM, so that the app can finish; SIGKILL for what is still there after ``grace_s``.
+
+        For good: the process is about to exit, and whoever would start the app now waits for that.
+        """
+        self._change.acquire()
         if self.pid and grace_s:
-            signal_group(self.pid, _signal.SIGTERM)
+            signal_group(self.pid, signal.SIGTERM)
             self._wait_gone(grace_s)
-        self.kill()
+        self._kill()
 
     def _wait_gone(self, seconds: float) -> None:
         limit = time.monotonic() + seconds
@@ -191,7 +201,7 @@ def clean_leftover(record: str, log: Log) -> None:
     # Numbers are given again: the leader is the same only if it started at the same tick. A group that has lost its
     # leader still holds its number.
     if start_time(pid) in (app_started, 0) and _group_exists(pid):
-        signal_group(pid, _signal.SIGKILL)
+        signal_group(pid, signal.SIGKILL)
         limit = time.monotonic() + KILL_WAIT_S
         while _is_running(pid) and time.monotonic() < limit:
             time.sleep(POLL_S)
@@ -274,10 +284,10 @@ def _inheritable_descriptors() -> list[int]:
     return found
 
 
-def signal_group(group: int, signal: int = _signal.SIGKILL) -> None:
+def signal_group(group: int, number: int = signal.SIGKILL) -> None:
     """Send a signal to every process of a group, if there is one."""
     try:
-        posix.killpg(group, signal)
+        posix.killpg(group, number)
     except OSError:  # nobody left
         pass
 
@@ -297,10 +307,10 @@ def describe_status(status: int) -> str:
     code = posix.waitstatus_to_exitcode(status)
     if code >= 0:
         return f"exited with status {code}"
-    import signal  # 4 ms, and the app is dead anyway
+    import signal as names  # the wrapper that knows them: 4 ms, and the app is dead anyway
 
     try:
-        name = signal.Signals(-code).name
+        name = names.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    return f"was killed by {name}" + (" (out of memory?)" if code == -_signal.SIGKILL else "")
+    return f"was killed by {name}" + (" (out of memory?)" if code == -signal.SIGKILL else "")

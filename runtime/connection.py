@@ -10,10 +10,9 @@ Three rules:
 2. **Nothing is sent on a connection that is known to be dead**: before each request a look (``MSG_PEEK``) tells whether
    the peer has closed it. The look leaves a gap, so a request with an idempotent method (RFC 9110 9.2.2) is sent once
    more when its reused connection died without a byte of an answer. A POST never is: it may have been processed.
-3. **The socket stays blocking, deadlines are SO_RCVTIMEO and SO_SNDTIMEO.** ``settimeout`` would make it non-blocking
-   inside: one more system call for each of ours, and MSG_WAITALL would return early.
-
-``_socket`` is what ``socket`` wraps; importing the wrapper takes 6 ms (docs/decisions/0003).
+3. **The socket stays blocking, the deadline is SO_RCVTIMEO.** ``settimeout`` would make it non-blocking inside: one
+   more system call for each of ours, and MSG_WAITALL would return early. What is small never blocks in a send, since
+   each exchange begins with empty buffers; what is larger is sent while looking at the clock.
 """
 
 from __future__ import annotations
@@ -21,14 +20,10 @@ from __future__ import annotations
 import select
 import time
 
+from .c_modules import socket
 from .errors import ConnectionLost, ConnectRefused, ExchangeTimeout, ProtocolError
 from .http1 import ResponseReader, render_head
 from .messages import HttpRequest, HttpResponse
-
-try:
-    import _socket
-except ImportError:  # another Python than CPython
-    import socket as _socket
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 # One segment is worth a copy: below this a body is joined to its head.
@@ -36,7 +31,6 @@ JOIN_LIMIT = 16 * 1024
 RECEIVE_SIZE = 64 * 1024
 # How much of a body of known length one receive call may wait for: the deadline is looked at in between.
 CHUNK = 1024 * 1024
-_TIMEOUTS = (_socket.SO_RCVTIMEO, _socket.SO_SNDTIMEO)
 _FOREVER = bytes(16)
 
 
@@ -45,8 +39,8 @@ class Connection:
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
-        self._family = _socket.AF_INET6 if ":" in host else _socket.AF_INET
-        self._socket: _socket.socket | None = None
+        self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket: socket.socket | None = None
         self._timed = False
 
     def exchange(
@@ -95,7 +89,7 @@ class Connection:
         if self._socket is None:
             return False
         try:
-            self._socket.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
+            self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
             return True
         except OSError:
@@ -108,8 +102,9 @@ class Connection:
         try:
             sock = self._socket or self._open(deadline)
             self._limit(sock, deadline)
-            sent = self._send(sock, head, body, deadline)
-            response = self._receive(sock, reader, deadline)
+            sent, response = self._send(sock, reader, head, body, deadline)
+            if response is None:
+                response = self._receive(sock, reader, deadline)
         except BaseException:  # a signal handler's exit included: half an exchange must not be taken up again
             self.close()
             raise
@@ -117,12 +112,13 @@ class Connection:
             self.close()
         return response
 
-    def _open(self, deadline: float | None) -> _socket.socket:
-        sock = _socket.socket(self._family, _socket.SOCK_STREAM)
+    def _open(self, deadline: float | None) -> socket.socket:
+        sock = socket.socket(self._family, socket.SOCK_STREAM)
         try:
-            sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._timed = False
-            self._limit(sock, deadline)  # connect obeys SO_SNDTIMEO
+            if deadline is not None:  # connect obeys this one
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(_remaining(deadline)))
             sock.connect(self._address)
         except BlockingIOError:
             sock.close()
@@ -133,8 +129,8 @@ class Connection:
         self._socket = sock
         return sock
 
-    def _limit(self, sock: _socket.socket, deadline: float | None) -> None:
-        """Give the next calls on ``sock`` what is left until ``deadline``."""
+    def _limit(self, sock: socket.socket, deadline: float | None) -> None:
+        """Give the next receive on ``sock`` what is left until ``deadline``."""
         if deadline is None:
             if not self._timed:
                 return
@@ -142,40 +138,53 @@ class Connection:
         else:
             timeval = _timeval(_remaining(deadline))
         self._timed = deadline is not None
-        for option in _TIMEOUTS:
-            sock.setsockopt(_socket.SOL_SOCKET, option, timeval)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
 
-    def _send(self, sock: _socket.socket, head: bytes, body: bytes, deadline: float | None) -> bool:
-        """Send all. False: the peer did not take everything; it may have answered all the same."""
+    def _send(
+        self, sock: socket.socket, reader: ResponseReader, head: bytes, body: bytes, deadline: float | None
+    ) -> tuple[bool, HttpResponse | None]:
+        """Send all. Returns whether the peer took it, and the answer if that came meanwhile."""
         try:
-            if len(body) < JOIN_LIMIT:
+            if len(head) + len(body) < JOIN_LIMIT:
                 sock.sendall(head + body if body else head)
-                return True
-            sock.sendall(head, _socket.MSG_MORE)
-            return self._send_large(sock, memoryview(body), deadline)
+                return True, None
+            response = self._send_large(sock, reader, memoryview(head), deadline) or self._send_large(
+                sock, reader, memoryview(body), deadline
+            )
+            return response is None, response
         except BlockingIOError:
             raise ExchangeTimeout(f"{self} did not take the request in time") from None
         except OSError:  # closed or reset by a peer that may have answered first: what it said is read next
-            return False
+            return False, None
 
-    def _send_large(self, sock: _socket.socket, body: memoryview, deadline: float | None) -> bool:
-        """Send a body while watching for an answer: one that comes early (413 and the like) ends the sending."""
+    def _send_large(
+        self, sock: socket.socket, reader: ResponseReader, rest: memoryview, deadline: float | None
+    ) -> HttpResponse | None:
+        """Send while receiving. An answer that is complete before all was sent (413 and the like) ends the sending.
+
+        One that has merely begun does not: apps that stream an upload back answer while they read, and would block for
+        ever on a client that does not.
+        """
         watch = select.poll()
         watch.register(sock.fileno(), select.POLLIN | select.POLLOUT)
-        while body:
+        while rest:
             ready = watch.poll(None if deadline is None else int(_remaining(deadline) * 1000))
             if not ready:
                 raise BlockingIOError
             if ready[0][1] & ~select.POLLOUT:
-                return False
-            body = body[sock.send(body, _socket.MSG_DONTWAIT) :]
-        return True
+                data = sock.recv(RECEIVE_SIZE)
+                response = reader.feed(data) if data else reader.feed_eof()
+                if response is not None:
+                    return response
+            else:
+                rest = rest[sock.send(rest, socket.MSG_DONTWAIT) :]
+        return None
 
-    def _receive(self, sock: _socket.socket, reader: ResponseReader, deadline: float | None) -> HttpResponse:
+    def _receive(self, sock: socket.socket, reader: ResponseReader, deadline: float | None) -> HttpResponse:
         try:
             while True:
                 if missing := reader.missing:
-                    data = sock.recv(min(missing, CHUNK), _socket.MSG_WAITALL)
+                    data = sock.recv(min(missing, CHUNK), socket.MSG_WAITALL)
                 else:
                     data = sock.recv(RECEIVE_SIZE)
                 response = reader.feed(data) if data else reader.feed_eof()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from .connection import Connection, address_of
 from .errors import ExchangeError
+from .invocation import USER_AGENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,17 +26,16 @@ _NO_EVENTS = b'{"events":[]}'
 def register(address: str, log: Log) -> Connection | None:
     """A connection to keep for as long as the process lives, or None (logged) when the platform does not want it."""
     connection = Connection(*address_of(address))
+    common = f"HTTP/1.1\r\nHost: {address}\r\nUser-Agent: {USER_AGENT}\r\n"
     register_head = (
-        f"POST {_REGISTER} HTTP/1.1\r\nHost: {address}\r\nLambda-Extension-Name: {NAME}\r\n"
+        f"POST {_REGISTER} {common}Lambda-Extension-Name: {NAME}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(_NO_EVENTS)}\r\n\r\n"
     )
     try:
         response = connection.exchange_bytes("POST", register_head.encode(), _NO_EVENTS)
         identifier = dict(response.headers).get("lambda-extension-identifier")
         if response.status == 200 and identifier:
-            next_head = (
-                f"GET {_NEXT_EVENT} HTTP/1.1\r\nHost: {address}\r\nLambda-Extension-Identifier: {identifier}\r\n\r\n"
-            )
+            next_head = f"GET {_NEXT_EVENT} {common}Lambda-Extension-Identifier: {identifier}\r\n\r\n"
             connection.park(next_head.encode())
             return connection
         problem = f"status {response.status}"

@@ -6,7 +6,11 @@ Names of paths and header fields are spelled as AWS spells them
 
 from __future__ import annotations
 
+from . import __version__
 from .values import NamedTuple
+
+# One token: the platform takes the text up to the first blank as the runtime's release.
+USER_AGENT = f"fairlead/{__version__}"
 
 API_VERSION = "2018-06-01"
 NEXT_PATH = f"/{API_VERSION}/runtime/invocation/next"

@@ -5,12 +5,14 @@ Exits 0 after SIGTERM or SIGINT, and 1 otherwise: a runtime has no other end tha
 
 from __future__ import annotations
 
+import _thread
 import posix
 import sys
 import time
 
 from .app_process import AppProcess, remove_record, signal_group
 from .app_server import AppServer
+from .c_modules import signal
 from .config import PRIVATE_PREFIX, Config
 from .errors import InitFault, ProtocolError, RuntimeApiFault
 from .events import EnvironmentConfig, EventOptions
@@ -21,17 +23,13 @@ from .report import trace_of
 from .runtime_api import RuntimeApi
 from .web_handler import WebHandler
 
-try:
-    import _signal
-except ImportError:  # another Python than CPython
-    import signal as _signal  # type: ignore[no-redef]
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # Lambda gives an init 10 s before it starts over; what is left is for the way to next.
 ASYNC_INIT_LIMIT_S = 9.8
+ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 def main() -> None:
@@ -61,6 +59,7 @@ def run(environ: Mapping[str, str], argv: list[str], log: Log) -> None:
         return
     record = environ.get("TMPDIR", "/tmp") + "/.fairlead-app"
     process = AppProcess(config.command, config.app_environment, record, log)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # in this thread, and in those that it starts
     try:
         if adopted:
             process.adopt(adopted, int(environ[PRIVATE_PREFIX + "APP_STDERR"]))
@@ -111,16 +110,18 @@ def environment_config(environ: Mapping[str, str]) -> EnvironmentConfig:
 
 
 def end_with_signals(process: AppProcess, grace_s: float) -> None:
-    """SIGTERM (the platform's, before it ends the environment) and SIGINT (Ctrl-C) end the app, then this process."""
+    """Let SIGTERM (the platform's, before it ends the environment) and SIGINT (Ctrl-C) end the app, then this process.
 
-    def end(_signal_number: int, _frame: object) -> None:
-        for number in (_signal.SIGTERM, _signal.SIGINT):
-            _signal.signal(number, _signal.SIG_IGN)
+    A thread waits for them, since a Python signal handler would run between two bytecodes of the main thread only: a
+    signal that comes a moment before that blocks in next would wait there with it, for hours.
+    """
+
+    def wait() -> None:
+        signal.sigwait(ENDING)
         process.stop(grace_s)
         posix._exit(0)
 
-    for number in (_signal.SIGTERM, _signal.SIGINT):
-        _signal.signal(number, end)
+    _thread.start_new_thread(wait, ())
 
 
 def _text(octets: bytes) -> str:

@@ -17,7 +17,6 @@ the environment do not concern this connection, and redirects are not followed.
 
 from __future__ import annotations
 
-from . import __version__
 from .connection import Connection, address_of
 from .errors import ExchangeError, Fault, InvocationFault, RuntimeApiFault
 from .invocation import (
@@ -35,6 +34,7 @@ from .invocation import (
     RESPONSE_PATH,
     TENANT_ID,
     TRACE_ID,
+    USER_AGENT,
     Invocation,
     Result,
 )
@@ -45,8 +45,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .logs import Log
 
-# One token: the platform takes the text up to the first blank as the runtime's release.
-USER_AGENT = f"fairlead/{__version__}"
 # Nobody wants this answer any more, but the next invocation is served all the same.
 REFUSED_BUT_ALIVE = frozenset({400, 403, 410, 413})
 EXCERPT = 300

@@ -376,6 +376,16 @@ def test_the_app_gets_sigterm_and_both_end(api: FakeRuntimeApi, tmp_path: Path, 
     assert not process.app_pids
 
 
+def test_sigterm_is_heard_at_any_moment(tmp_path: Path) -> None:
+    """Also between the request for next and the wait for its answer, where a signal handler would sleep on it."""
+    for _ in range(30):
+        with FakeRuntimeApi() as api:
+            process = start(api, "state.py", tmp_path)
+            api.wait_next()
+            process.terminate()
+            assert process.wait() == 0
+
+
 def test_an_app_that_ignores_sigterm_is_killed_with_what_it_forked(api: FakeRuntimeApi, tmp_path: Path) -> None:
     process = start(api, "faults.py", tmp_path, IGNORE_SIGTERM="1", FORK_CHILD="1")
     api.wait_idle()

@@ -210,6 +210,23 @@ def test_a_large_body_arrives_whole_both_ways(peer_of) -> None:
     assert connection.exchange(get("POST", sent), deadline=time.time() + 30).body == sent
 
 
+def test_an_app_that_answers_while_it_reads_is_read_while_it_is_sent_to(peer_of) -> None:
+    size = 8_000_000
+
+    def stream_back(client: socket.socket, peer: Peer) -> None:
+        part = peer.read_head(client)
+        client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        left = size
+        while left:
+            client.sendall(part)
+            left -= len(part)
+            part = client.recv(100_000) if left else b""
+
+    peer, connection = peer_of(stream_back)
+    sent = bytes(range(250)) * (size // 250)
+    assert connection.exchange(get("POST", sent), deadline=time.time() + 30).body == sent
+
+
 @pytest.mark.parametrize("started", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"])
 def test_the_deadline_ends_a_silent_exchange(peer_of, started: bytes) -> None:
     def silent(client: socket.socket, peer: Peer) -> None:

@@ -17,7 +17,7 @@ RUNTIME = ROOT / "runtime"
 
 # From the bottom up: a module imports from the lines above its own only.
 LAYERS = (
-    {"__init__", "values"},
+    {"__init__", "values", "c_modules"},
     {"errors", "messages", "invocation"},
     {"json_codec", "http1", "config"},
     {"events", "logs", "report", "connection"},
