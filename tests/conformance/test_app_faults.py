@@ -188,6 +188,15 @@ def test_a_status_that_is_not_2xx_fails_another_event(
     assert answer.document["errorType"] == expected
 
 
+def test_an_answer_that_a_queue_cannot_read_is_null_with_a_warning(
+    shared: tuple[FakeRuntimeApi, BootstrapProcess],
+) -> None:
+    api, process = shared
+    event = {"Records": [{"eventSource": "aws:sqs"}], "fault": "/text-latin1"}
+    assert invoke(api, json.dumps(event).encode()).body == b"null"
+    process.wait_output("an event from aws:sqs with 4 bytes that are not JSON")
+
+
 def test_a_body_with_204_is_not_the_next_answer(shared: tuple[FakeRuntimeApi, BootstrapProcess]) -> None:
     api, _ = shared
     document = invoke(api, function_url("/body-with-204")).document

@@ -1,0 +1,121 @@
+"""Event -> request: what is the same for every HTTP source, once its own module has found the parts."""
+
+from __future__ import annotations
+
+import binascii
+
+from ..c_modules import socket
+from ..errors import BadRequest
+from ..json_codec import utf8
+from ..messages import HttpRequest, header, header_values
+from ..values import NamedTuple
+from .context import context_lines
+from .fields import TRACE_ID, clean, is_safe, is_token
+from .lenient import items, mapping, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ..invocation import Invocation
+    from .fields import Line
+    from .options import EventOptions
+
+_COMMON_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+# RFC 9110 section 8.6: no Content-Length for an empty body where the method does not anticipate one.
+_BODILESS_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "DELETE", "TRACE", "CONNECT"))
+_REWRITTEN = frozenset(("host", "cookie", TRACE_ID))
+
+
+class Parts(NamedTuple):
+    """What one HTTP source says in its own way, before the rules that hold for all of them."""
+
+    method: object
+    target: str
+    lines: list[Line]
+    cookies: Sequence[str] = ()  # where the source keeps them outside the header fields
+    source_ip: object = None  # of the client; None where the source never names it
+
+
+def assemble(parts: Parts, event: dict[str, Any], invocation: Invocation, options: EventOptions) -> HttpRequest:
+    """The request that ``event`` stands for. ``BadRequest`` when its method or its body cannot be sent."""
+    method = _method(parts.method)
+    body = _body(event)
+    request_context = mapping(event.get("requestContext"))
+    known = dict(parts.lines)
+    headers = [("host", _host(parts.lines, request_context))]
+    headers += [line for line in parts.lines if line[0] not in _REWRITTEN]
+    headers += _cookie_line(parts)
+    if "x-forwarded-for" not in known or "x-forwarded-proto" not in known or "x-forwarded-port" not in known:
+        headers += _forwarded_lines(parts.source_ip, known)
+    if is_safe(invocation.trace_id):
+        headers.append((TRACE_ID, invocation.trace_id))
+    elif TRACE_ID in known:
+        headers.append((TRACE_ID, known[TRACE_ID]))
+    headers += context_lines(request_context, invocation, options)
+    if body or method not in _BODILESS_METHODS:
+        headers.append(("content-length", str(len(body))))
+    return HttpRequest(method, parts.target, headers, body)
+
+
+def _method(value: object) -> str:
+    method = text(value)
+    if method in _COMMON_METHODS or is_token(method):
+        return method
+    if not method:
+        raise BadRequest("the event names no HTTP method")
+    raise BadRequest(f"the event's HTTP method {method[:40]!r} is not a token (RFC 9110 section 9.1)")
+
+
+def _host(lines: list[Line], request_context: dict[str, Any]) -> str:
+    """Exactly one host, unchecked: scanners send ``${x}``, and what to make of it is the app's business."""
+    return header(lines, "host") or clean(request_context.get("domainName")) or "localhost"
+
+
+def _cookie_line(parts: Parts) -> list[Line]:
+    """One line (RFC 6265 section 5.4), pairs untouched."""
+    cookies = "; ".join(filter(None, parts.cookies or header_values(parts.lines, "cookie")))
+    return [("cookie", cookies)] if cookies else []
+
+
+def _forwarded_lines(source_ip: object, known: dict[str, str]) -> list[Line]:
+    """What the front end should have added. API Gateway and Function URLs speak nothing but HTTPS on port 443."""
+    if not isinstance(source_ip, str) or not _is_ip_address(source_ip):
+        return []  # the console's test button sends the words "test-invoke-source-ip"
+    lines = (("x-forwarded-for", source_ip), ("x-forwarded-proto", "https"), ("x-forwarded-port", "443"))
+    return [line for line in lines if line[0] not in known]
+
+
+def _is_ip_address(address: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, address)
+        except (OSError, ValueError):  # ValueError: a NUL, or not ASCII
+            continue
+        return True
+    return False
+
+
+def _body(event: dict[str, Any]) -> bytes:
+    body = event.get("body")
+    if body is None or body == "":
+        return b""
+    if event.get("isBase64Encoded") in (True, "true"):
+        return _decoded(body)
+    return utf8(text(body))
+
+
+def _decoded(body: object) -> bytes:
+    """Strict base64 in which only padding may be missing: anything laxer hands the app bytes that nobody sent."""
+    if not isinstance(body, str):
+        raise BadRequest("the event's body is marked as base64 but is not a string")
+    try:
+        return binascii.a2b_base64(body + "=" * (-len(body) % 4), strict_mode=True)
+    except ValueError as error:  # binascii.Error, or not ASCII
+        raise BadRequest(f"the event's body is not valid base64: {error}") from None
+
+
+def cookies_of(value: object) -> list[str]:
+    """The cookies of an event that lists them apart."""
+    return [clean(cookie) for cookie in items(value) if cookie is not None]

@@ -1,0 +1,193 @@
+"""Response -> payload: what is the same for every HTTP source."""
+
+from __future__ import annotations
+
+import binascii
+
+from ..json_codec import dumps, quote
+from ..messages import header_values
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..messages import Headers, HttpResponse
+    from .fields import Line
+
+_REASONS = {
+    100: "Continue",
+    101: "Switching Protocols",
+    102: "Processing",
+    103: "Early Hints",
+    200: "OK",
+    201: "Created",
+    202: "Accepted",
+    203: "Non-Authoritative Information",
+    204: "No Content",
+    205: "Reset Content",
+    206: "Partial Content",
+    207: "Multi-Status",
+    208: "Already Reported",
+    226: "IM Used",
+    300: "Multiple Choices",
+    301: "Moved Permanently",
+    302: "Found",
+    303: "See Other",
+    304: "Not Modified",
+    305: "Use Proxy",
+    307: "Temporary Redirect",
+    308: "Permanent Redirect",
+    400: "Bad Request",
+    401: "Unauthorized",
+    402: "Payment Required",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    406: "Not Acceptable",
+    407: "Proxy Authentication Required",
+    408: "Request Timeout",
+    409: "Conflict",
+    410: "Gone",
+    411: "Length Required",
+    412: "Precondition Failed",
+    413: "Content Too Large",
+    414: "URI Too Long",
+    415: "Unsupported Media Type",
+    416: "Range Not Satisfiable",
+    417: "Expectation Failed",
+    418: "I'm a teapot",
+    421: "Misdirected Request",
+    422: "Unprocessable Content",
+    423: "Locked",
+    424: "Failed Dependency",
+    425: "Too Early",
+    426: "Upgrade Required",
+    428: "Precondition Required",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    451: "Unavailable For Legal Reasons",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+    505: "HTTP Version Not Supported",
+    506: "Variant Also Negotiates",
+    507: "Insufficient Storage",
+    508: "Loop Detected",
+    511: "Network Authentication Required",
+}
+
+_TEXT_APPLICATION_TYPES = frozenset(
+    (
+        "json",
+        "javascript",
+        "x-javascript",
+        "ecmascript",
+        "xml",
+        "yaml",
+        "x-yaml",
+        "toml",
+        "graphql",
+        "x-ndjson",
+        "x-www-form-urlencoded",
+    )
+)
+_TEXT_SUFFIXES = ("+json", "+xml", "+yaml")
+_UTF_8 = frozenset(("", "utf-8", "utf8", "us-ascii", "ascii"))
+
+
+def status_code(response: HttpResponse) -> int:
+    """The status, or 502 for a number that is none (RFC 9110 section 15): a gateway would say 502 and drop the body."""
+    return response.status if 100 <= response.status <= 599 else 502
+
+
+def status_description(status: int) -> dict[str, str]:
+    """ALB's ``statusDescription``, which it wants as ``"404 Not Found"``; nothing for a status without a name."""
+    return {"statusDescription": f"{status} {_REASONS[status]}"} if status in _REASONS else {}
+
+
+def joined(lines: list[Line]) -> dict[str, str]:
+    """One value per name; several are one list to HTTP (RFC 9110 section 5.3). Not for Set-Cookie."""
+    fields: dict[str, str] = {}
+    for name, value in lines:
+        fields[name] = f"{fields[name]}, {value}" if name in fields else value
+    return fields
+
+
+def listed(lines: list[Line]) -> dict[str, list[str]]:
+    """All values per name."""
+    fields: dict[str, list[str]] = {}
+    for name, value in lines:
+        fields.setdefault(name, []).append(value)
+    return fields
+
+
+def without_cookies(lines: list[Line]) -> tuple[list[Line], list[str]]:
+    """The lines that are not Set-Cookie, and the values of those that are."""
+    cookies = [value for name, value in lines if name == "set-cookie"]
+    return ([line for line in lines if line[0] != "set-cookie"] if cookies else lines), cookies
+
+
+def payload(head: dict[str, object], lines: list[Line], response: HttpResponse) -> bytes:
+    """``head`` as JSON, with ``body`` and ``isBase64Encoded`` added.
+
+    The body is put between the bytes of the rest: through the encoder it would be copied several times.
+    """
+    body = b"" if response.status in (204, 304) else response.body
+    text = text_of(lines, body)
+    start = dumps(head)[:-1]
+    if text is not None:
+        return b"".join((start, b',"body":', quote(text), b',"isBase64Encoded":false}'))
+    base64 = binascii.b2a_base64(body, newline=False)
+    return b"".join((start, b',"body":"', base64, b'","isBase64Encoded":true}'))
+
+
+def text_of(headers: Headers, body: bytes) -> str | None:
+    """``body`` as the text that it says it is, or None when only base64 carries it.
+
+    Without loss by construction: what is not UTF-8 is never text.
+    """
+    if not body:
+        return ""
+    if not _is_text_type(headers):
+        return None
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _is_text_type(headers: Headers) -> bool:
+    for coding in header_values(headers, "content-encoding"):
+        if coding.strip().lower() not in ("", "identity"):
+            return False
+    types = header_values(headers, "content-type")
+    return not types or _TEXT_TYPES[types[0]]
+
+
+class _TextTypes(dict[str, bool]):
+    """A Content-Type value -> whether it names UTF-8 text. Remembers a bounded number of them."""
+
+    def __missing__(self, content_type: str) -> bool:
+        media_type, _, parameters = content_type.lower().partition(";")
+        is_text_type = _names_text(media_type.strip()) and _charset(parameters) in _UTF_8
+        if len(self) < 256 and len(content_type) <= 128:
+            self[content_type] = is_text_type
+        return is_text_type
+
+
+_TEXT_TYPES = _TextTypes()
+
+
+def _names_text(media_type: str) -> bool:
+    kind, _, subtype = media_type.partition("/")
+    if kind in ("", "text"):
+        return True
+    return (kind == "application" and subtype in _TEXT_APPLICATION_TYPES) or subtype.endswith(_TEXT_SUFFIXES)
+
+
+def _charset(parameters: str) -> str:
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.partition("=")
+        if name.strip() == "charset":
+            return value.strip(' \t"')
+    return ""
