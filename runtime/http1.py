@@ -1,0 +1,469 @@
+"""HTTP/1.1 as bytes, the client's side of it (RFC 9112): a request in, bytes out; bytes in, an answer out. No sockets.
+
+Four rules of this file:
+
+1. **One reading.** An answer whose end could be read in two ways is refused: what is body to one reader is the next
+   answer to another.
+2. **How the bytes were split changes nothing**, neither the answer nor the kind of error; no byte is searched twice, so
+   that the work is linear even when they come one at a time.
+3. **Nothing that is left over is used.** A byte after the answer ends the life of the connection (``keep_alive``).
+4. **The usual answer is a straight line**: head and body in one ``feed``, one search, one decoding, one split.
+
+Where does a body end? The first that holds (RFC 9112 6.3):
+
+==================================  =================================================================================
+answer to HEAD; 204, 304            there is none, whatever the fields say
+Transfer-Encoding and a length      refused: this is how answers are smuggled
+``Transfer-Encoding: chunked``      after the last chunk and the trailers; any other coding, and HTTP/1.0, is refused
+one Content-Length                  after so many octets; several are refused, even equal ones
+else                                with the connection
+==================================  =================================================================================
+
+What the RFC leaves to us:
+
+==================================  =================================================================================
+LF without CR ends a line (2.2)     yes in the head: CGI scripts write it, and small servers pass on what they write;
+                                    no in chunked framing, which no script writes by hand
+CR without LF, NUL                  refused (9110 5.5)
+folded line (5.2)                   unfolded: one space
+blank between name and colon (5.1)  removed, "Content-Length : 5" is a length
+name that is no token, no colon     the line is dropped: it cannot be passed on, and the rest of the answer is good
+trailers (6.5.1)                    must be well-formed, then dropped: a payload has no place for them
+101, tunnel through CONNECT         refused: nobody asked for another protocol
+==================================  =================================================================================
+"""
+
+from __future__ import annotations
+
+from .errors import BodyTooLarge, ConnectionLost, ProtocolError
+from .messages import HttpRequest, HttpResponse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol, TypeVar
+
+    Result = TypeVar("Result")
+
+    class Body(Protocol):
+        """One way to find the end of a body."""
+
+        missing: int
+        surplus: bool
+
+        def feed(self, data: bytes) -> bytes | None:
+            """The whole body once it is complete; ``surplus`` then tells whether bytes were left over."""
+
+        def end(self) -> bytes:
+            """The whole body now that no more bytes come. Raises ``ConnectionLost``."""
+
+
+# Apache, nginx and Node take 8 to 16 KiB of a request: what is larger than this is no head any more.
+HEAD_LIMIT = 1024 * 1024
+CHUNK_LINE_LIMIT = 4 * 1024
+# 100 and 103 come once or twice; an app that sends nothing else must not hold us for ever.
+INFORMATIONAL_LIMIT = 100
+LENGTH_DIGITS = 18
+CHUNK_SIZE_DIGITS = 16
+_HEX = b"0123456789abcdefABCDEF"
+_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+class _Remembered(dict[str, "Result"]):
+    """A function of a line, or of a part of one, that each answer brings again: applied to each text once."""
+
+    def __init__(self, function: Callable[[str], Result]) -> None:
+        super().__init__()
+        self._function = function
+
+    def __missing__(self, text: str) -> Result:
+        result = self._function(text)
+        if len(self) < 500 and len(text) < 100:  # an app that makes up names must not fill the memory
+            self[text] = result
+        return result
+
+
+def _field_name(written: str) -> str:
+    """The name in lower case, or "" if it is none."""
+    name = written.rstrip(" \t")
+    return name.lower() if _TOKEN.issuperset(name) else ""
+
+
+_FIELD_NAMES = _Remembered(_field_name)
+
+
+# ---- requests -------------------------------------------------------------------------------------------------------
+
+
+def render_head(request: HttpRequest) -> bytes:
+    """The request line, the field lines and the empty line: all but the body. Values are UTF-8.
+
+    The caller has put in Host, Content-Length and the like. Raises ``ProtocolError`` when a part would be read as
+    something else than that part.
+    """
+    start = f"{request.method} {request.target} HTTP/1.1"
+    if not (start.isascii() and start.isprintable() and start.count(" ") == 2 and request.method and request.target):
+        raise ProtocolError(f"method and target must be visible ASCII characters: {start[:200]!a}")
+    lines = [start]
+    for name, value in request.headers:
+        if not name or len(_FIELD_NAMES[name]) != len(name):
+            raise ProtocolError(f"the request has a field name that is not allowed: {name[:200]!a}")
+        lines.append(f"{name}: {value}")
+    text = "\r\n".join(lines) + "\r\n\r\n"
+    # One pass for all fields together: more CR or LF than we put in ourselves came out of a value.
+    if not text.count("\r") == text.count("\n") == len(lines) + 1 or "\0" in text:
+        raise ProtocolError("a field value of the request contains CR, LF or NUL")
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell
+        raise ProtocolError("a field value of the request is not Unicode text") from None
+
+
+# ---- responses ------------------------------------------------------------------------------------------------------
+
+
+class ResponseReader:
+    """Reads the answer to one request with ``method``.
+
+    Feeding may raise ``ProtocolError``, or ``BodyTooLarge`` as soon as it is known that the body has more than
+    ``max_body`` octets. After an error, and after the answer, a reader is of no more use.
+    """
+
+    started = False
+    """At least one byte of an answer has come."""
+    keep_alive = False
+    """The answer is complete, and the connection may be used again."""
+
+    # On the class, like those two: a reader is made for each exchange, and most never set these.
+    _informational = 0
+    _held: bytes | bytearray = b""  # a head without its end
+    _searched = 0  # no head ends before this index of it
+    _body: Body | None = None
+
+    def __init__(self, method: str, max_body: int | None = None) -> None:
+        self._method = method
+        self._max_body = max_body
+
+    @property
+    def missing(self) -> int:
+        """How many bytes are missing for certain, so that exactly so many may be waited for; 0: that is unknown."""
+        return self._body.missing if self._body else 0
+
+    def feed(self, data: bytes) -> HttpResponse | None:
+        """The answer, or None while more bytes are needed. Interim answers (1xx) are passed over."""
+        if data:
+            self.started = True
+        body = self._body
+        if body is None:
+            data = self._feed_head(data)
+            body = self._body
+            if body is None:
+                return None
+        octets = body.feed(data)
+        if octets is None:
+            return None
+        self.keep_alive = self._persistent and not body.surplus
+        return HttpResponse(*self._head, octets)
+
+    def feed_eof(self) -> HttpResponse:
+        """The answer, if its end is the connection's. Raises ``ConnectionLost`` when it is not complete."""
+        if self._body:
+            return HttpResponse(*self._head, self._body.end())
+        where = "in the middle of a head" if self._held else "before its answer"
+        raise ConnectionLost(f"the peer closed the connection {where}")
+
+    def _feed_head(self, data: bytes) -> bytes:
+        """Look for the final head. When it has come there is a ``_body``, and what follows the head is returned."""
+        buffer: bytes | bytearray = data
+        if self._held:
+            self._held += data
+            buffer = self._held
+        while head := _split_head(buffer, self._searched):
+            lines, buffer = head
+            self._searched = 0
+            if self._read_head(lines):
+                return buffer
+        self._hold(buffer)
+        return b""
+
+    def _hold(self, buffer: bytes | bytearray) -> None:
+        """Keep the beginning of a head, unless it is known by now that it is none."""
+        if buffer[:7] != b"HTTP/1."[: len(buffer)]:
+            raise ProtocolError(f"the answer is not HTTP/1.1, it begins with {bytes(buffer[:50])!r}")
+        _check_head_size(len(buffer) - 2)
+        self._searched = max(0, len(buffer) - 3)
+        if buffer is not self._held:
+            self._held = bytearray(buffer)
+
+    def _read_head(self, lines: list[str]) -> bool:
+        """Whether this is the head of the final answer; if so, how its body ends is known then."""
+        version, status, reason = _STATUS_LINES[lines[0]]
+        fields, framing = _fields(lines[1:])
+        if status == 101 or (self._method == "CONNECT" and 200 <= status < 300):
+            raise ProtocolError(f"the answer (status {status}) changes to another protocol, which nobody asked for")
+        if status < 200:
+            self._informational += 1
+            if self._informational > INFORMATIONAL_LIMIT:
+                raise ProtocolError(f"more than {INFORMATIONAL_LIMIT} interim answers (1xx) came before the final one")
+            return False
+        self._head = (status, reason, fields)
+        self._persistent = _is_persistent(version, framing["connection"])
+        if self._method == "HEAD" or status in (204, 304):
+            self._body = _LengthBody(0)
+        else:
+            self._body = _body_after(version, framing, self._max_body)
+        return True
+
+
+def _split_head(buffer: bytes | bytearray, searched: int) -> tuple[list[str], bytes] | None:
+    """The lines of the head that ``buffer`` begins with and what follows it, or None: its end has not come."""
+    end = buffer.find(b"\r\n\r\n", searched)
+    if 0 <= end <= HEAD_LIMIT:
+        try:
+            lines = buffer[:end].decode().split("\r\n")
+        except UnicodeDecodeError:
+            return _split_unusual_head(buffer, searched)
+        # One look at all lines together, which nearly always finds nothing.
+        text = "".join(lines)
+        if not ("\n" in text or "\r" in text or "\0" in text):
+            return lines, bytes(buffer[end + 4 :])
+    return _split_unusual_head(buffer, searched)
+
+
+def _split_unusual_head(buffer: bytes | bytearray, searched: int) -> tuple[list[str], bytes] | None:
+    """The same by the whole of the rules: a head ends with the first line end that an empty line follows."""
+    end = buffer.find(b"\n\r\n", searched)
+    bare = buffer.find(b"\n\n", searched, end if end >= 0 else len(buffer))
+    if end < 0 and bare < 0:
+        return None
+    end, after = (bare, bare + 2) if bare >= 0 else (end, end + 3)
+    _check_head_size(end)
+    # Each by itself: octets of ISO 8859-1 in one field leave the others UTF-8.
+    lines = [_decoded(line.removesuffix(b"\r")) for line in buffer[:end].split(b"\n")]
+    if any("\r" in line or "\0" in line for line in lines):
+        raise ProtocolError("the head of the answer contains NUL, or CR without LF")
+    return lines, bytes(buffer[after:])
+
+
+def _check_head_size(size: int) -> None:
+    if size > HEAD_LIMIT:
+        raise ProtocolError(f"the head of the answer has more than {HEAD_LIMIT} bytes")
+
+
+def _decoded(line: bytes | bytearray) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
+
+
+def _status_line(line: str) -> tuple[str, int, str]:
+    """Version, status, reason phrase. Without a phrase many also leave out the blank before it."""
+    version, _, rest = line.partition(" ")
+    digits, _, reason = rest.partition(" ")
+    if version not in ("HTTP/1.1", "HTTP/1.0") or len(digits) != 3 or not (digits.isascii() and digits.isdigit()):
+        raise ProtocolError(f"the answer has no HTTP/1.1 status line, but {line[:100]!r}")
+    status = int(digits)
+    if not 100 <= status < 600:
+        raise ProtocolError(f"the answer has status {status}, which is not from 100 to 599")
+    return version, status, reason
+
+
+_STATUS_LINES = _Remembered(_status_line)
+
+
+def _fields(lines: list[str]) -> tuple[list[tuple[str, str]], dict[str, list[str]]]:
+    """Names and values of the field lines in order, and the values of those that say where the answer ends."""
+    fields = []
+    framing: dict[str, list[str]] = {"transfer-encoding": [], "content-length": [], "connection": []}
+    for line in lines:
+        written, colon, value = line.partition(":")
+        name = _FIELD_NAMES[written]
+        if name and colon:
+            value = value.strip(" \t")
+            fields.append((name, value))
+            if name in framing:
+                framing[name].append(value)
+        elif line[0] in " \t":
+            return _fields(_unfolded(lines))
+    return fields, framing
+
+
+def _unfolded(lines: list[str]) -> list[str]:
+    """Each line that begins with a blank put at the end of the one before, all blanks between them made one."""
+    if lines[0][0] in " \t":
+        raise ProtocolError("the first field line of the answer begins with a blank")
+    parts = "\n".join(lines).replace("\n\t", "\n ").split("\n ")
+    return " ".join([part.strip(" \t") for part in parts]).split("\n")
+
+
+def _is_persistent(version: str, connection: list[str]) -> bool:
+    """Whether the peer is willing to keep the connection (RFC 9112 9.3)."""
+    if not connection:
+        return version == "HTTP/1.1"
+    options = [option.strip(" \t").lower() for value in connection for option in value.split(",")]
+    return "close" not in options and (version == "HTTP/1.1" or "keep-alive" in options)
+
+
+def _body_after(version: str, framing: dict[str, list[str]], limit: int | None) -> Body:
+    """The body that these fields announce."""
+    codings, lengths = framing["transfer-encoding"], framing["content-length"]
+    if not codings:
+        return _LengthBody(_length(lengths), limit) if lengths else _UntilCloseBody(limit)
+    if lengths:
+        raise ProtocolError("the answer has both Transfer-Encoding and Content-Length: where it ends is ambiguous")
+    if version == "HTTP/1.0":
+        raise ProtocolError("the answer has Transfer-Encoding, which HTTP/1.0 does not know")
+    if len(codings) > 1 or codings[0].lower() != "chunked" or not codings[0].isascii():
+        raise ProtocolError(
+            f"the answer has Transfer-Encoding {', '.join(codings)[:100]!r}; only 'chunked' can be read"
+        )
+    return _ChunkedBody(limit)
+
+
+def _length(lengths: list[str]) -> int:
+    digits = lengths[0]
+    if len(lengths) > 1 or len(digits) > LENGTH_DIGITS or not (digits.isascii() and digits.isdigit()):
+        raise ProtocolError(f"the answer has Content-Length {', '.join(lengths)[:100]!r}; it must be one number")
+    return int(digits)
+
+
+def _check_size(size: int, limit: int | None) -> None:
+    if limit is not None and size > limit:
+        raise BodyTooLarge(size, limit)
+
+
+# ---- bodies ---------------------------------------------------------------------------------------------------------
+
+
+class _LengthBody:
+    """So many octets."""
+
+    surplus = False
+
+    def __init__(self, length: int, limit: int | None = None) -> None:
+        _check_size(length, limit)
+        self.missing = length
+        self._parts: list[bytes] = []  # joined once: half the copying of a growing bytearray
+
+    def feed(self, data: bytes) -> bytes | None:
+        more = self.missing - len(data)
+        if more < 0:
+            data = data[:more]
+            self.surplus = True
+        self._parts.append(data)
+        if more > 0:
+            self.missing = more
+            return None
+        self.missing = 0
+        return b"".join(self._parts)  # of a single part: the part itself
+
+    def end(self) -> bytes:
+        raise ConnectionLost(f"the peer closed the connection, {self.missing} bytes of the body are missing")
+
+
+class _UntilCloseBody:
+    """All octets that come."""
+
+    missing = 0
+    surplus = False
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._size = 0
+        self._parts: list[bytes] = []
+
+    def feed(self, data: bytes) -> None:
+        self._size += len(data)
+        _check_size(self._size, self._limit)
+        self._parts.append(data)
+
+    def end(self) -> bytes:
+        return b"".join(self._parts)
+
+
+class _ChunkedBody:
+    """Chunks, each after a line with its size; the one of size 0 is followed by the trailers (RFC 9112 7.1).
+
+    All but the octets themselves is lines: a size, the empty line that ends a chunk, a trailer.
+    """
+
+    missing = 0  # the rest of a chunk is known, but what follows it is better read in the same go
+    surplus = False
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._octets = bytearray()  # not a list: a chunk may have one octet, a bytes object has 33 bytes more
+        self._in_chunk = 0  # octets of the current chunk still to come
+        self._line = bytearray()  # a line without its end
+        self._expect(_ChunkedBody._size, CHUNK_LINE_LIMIT)
+
+    def feed(self, data: bytes) -> bytes | None:
+        at = 0
+        while at < len(data):
+            if self._in_chunk:
+                octets = memoryview(data)[at : at + self._in_chunk]
+                self._octets += octets
+                self._in_chunk -= len(octets)
+                at += len(octets)
+                continue
+            after = data.find(b"\n", at) + 1
+            if not after:
+                self._hold(data[at:])
+                return None
+            line = data[at:after]
+            at = after
+            if self._line:
+                line = bytes(self._line) + line
+                self._line.clear()
+            if self._read_line(self, self._checked(line)):
+                self.surplus = at < len(data)
+                return bytes(self._octets)
+        return None
+
+    def end(self) -> bytes:
+        raise ConnectionLost(f"the peer closed the connection after {len(self._octets)} bytes of a chunked body")
+
+    def _expect(self, read_line: Callable[[_ChunkedBody, bytes], bool], limit: int) -> None:
+        """How the next line is read (True: it was the last), and how long it may be. Unbound: no reference cycle."""
+        self._read_line = read_line
+        self._line_limit = limit
+
+    def _hold(self, data: bytes) -> None:
+        self._line += data
+        if len(self._line) > self._line_limit:
+            raise self._malformed("a line is too long")
+
+    def _checked(self, line: bytes) -> bytes:
+        """The line without its CRLF, which must be there, and the only CR."""
+        if len(line) > self._line_limit or not line.endswith(b"\r\n") or line.count(b"\r") > 1:
+            raise self._malformed("a line is too long, or does not end with CRLF")
+        return line[:-2]
+
+    def _size(self, line: bytes) -> bool:
+        digits = line.partition(b";")[0]  # extensions: nobody uses them, and RFC 9112 7.1.1 has us ignore them
+        if not 0 < len(digits) <= CHUNK_SIZE_DIGITS or digits.translate(None, _HEX):
+            raise self._malformed(f"{digits[:50]!r} is not the size of a chunk")
+        self._in_chunk = int(digits, 16)
+        if self._in_chunk:
+            _check_size(len(self._octets) + self._in_chunk, self._limit)
+            self._expect(_ChunkedBody._end_of_chunk, len(b"\r\n"))
+        else:
+            self._expect(_ChunkedBody._trailer, HEAD_LIMIT)
+        return False
+
+    def _end_of_chunk(self, line: bytes) -> bool:
+        """An empty line: the limit allows no other."""
+        self._expect(_ChunkedBody._size, CHUNK_LINE_LIMIT)
+        return False
+
+    def _trailer(self, line: bytes) -> bool:
+        # Stricter than in the head, where a bad line costs a field only: here it may be the next answer's status line.
+        name, colon, _ = line.partition(b":")
+        if line and not (colon and _TOKEN.issuperset(name.decode("latin-1")) and name):
+            raise self._malformed(f"{line[:50]!r} is no trailer")
+        self._line_limit -= len(line)
+        return not line
+
+    def _malformed(self, what: str) -> ProtocolError:
+        return ProtocolError(f"the chunked body is malformed after {len(self._octets)} octets: {what}")
