@@ -1,0 +1,57 @@
+# `make` alone prints the targets. Everything is made inside this folder: .venv, .cache, dist.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+PYTHON := .venv/bin/python
+SHELL_FILES := bootstrap build-layer.sh layer/ensure-venv.sh $(wildcard examples/*/*.sh) .ci/run
+
+.PHONY: help
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: setup ## your app as on Lambda: make run [APP=DIR] [CMD='COMMAND'] [PORT=3000]
+	@exec $(PYTHON) -m local.run $(if $(APP),--app '$(APP)') $(if $(CMD),--cmd '$(subst ','\'',$(CMD))') $(if $(PORT),--port '$(PORT)')
+
+.PHONY: smoke
+smoke: setup ## send real requests through the whole chain, and say what came back
+	@$(PYTHON) -m local.smoke
+
+.PHONY: test
+test: setup ## all tests; what cannot run here says why
+	@$(PYTHON) -m pytest
+
+.PHONY: unit
+unit: setup ## the fast tests: no layer, no emulator
+	@$(PYTHON) -m pytest -m 'not integration'
+
+.PHONY: check
+check: lint types shellcheck ## what must be clean before a commit
+
+.PHONY: lint
+lint: setup ## ruff: rules and format
+	@.venv/bin/ruff check && .venv/bin/ruff format --check
+
+.PHONY: format
+format: setup ## let ruff mend what it can
+	@.venv/bin/ruff check --fix && .venv/bin/ruff format
+
+.PHONY: types
+types: setup ## mypy --strict
+	@.venv/bin/mypy
+
+.PHONY: shellcheck
+shellcheck: setup ## the shell scripts
+	@$(PYTHON) -m local.tools shellcheck $(SHELL_FILES)
+
+.PHONY: layer
+layer: setup ## dist/fairlead-x86_64.zip
+	@./build-layer.sh
+
+.PHONY: setup
+setup: ## .venv with the pinned tools (every other target does this first)
+	@layer/ensure-venv.sh
+
+.PHONY: clean
+clean: ## remove what was made here (downloads included)
+	rm -rf .venv .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

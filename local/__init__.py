@@ -1,0 +1,1 @@
+"""The developer's machine only: emulator, sandbox, gateway. Nothing here reaches the layer."""

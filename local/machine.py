@@ -1,0 +1,25 @@
+"""The architecture of this machine, in Lambda's words and in Debian's."""
+
+from __future__ import annotations
+
+import platform
+
+from .failures import LocalFailure
+
+LAMBDA_NAMES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
+DEBIAN_NAMES = {"x86_64": "amd64", "arm64": "arm64"}
+# What the dynamic loader and the directory of libraries are called.
+LOADERS = {"x86_64": "lib64/ld-linux-x86-64.so.2", "arm64": "lib/ld-linux-aarch64.so.1"}
+TRIPLETS = {"x86_64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
+
+
+def architecture() -> str:
+    """``x86_64`` or ``arm64``, as Lambda spells them."""
+    if platform.system() != "Linux":
+        raise LocalFailure(
+            "the local tools need Linux (namespaces, the emulator's binary); elsewhere use a Linux virtual machine"
+        )
+    machine = platform.machine()
+    if machine not in LAMBDA_NAMES:
+        raise LocalFailure(f"Lambda runs on x86_64 and arm64; this machine is {machine}")
+    return LAMBDA_NAMES[machine]

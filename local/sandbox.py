@@ -1,0 +1,293 @@
+"""A function as Lambda runs it, on this machine: the emulator and a layer in bubblewrap, with neither root nor Docker.
+
+``/`` is a stand-in for provided.al2023 and read-only, ``/opt`` is the layer, ``/var/task`` the app, ``/tmp`` a bounded
+tmpfs; the user is 993 and has no capabilities; the process table is private and ends with this process.
+The network is this machine's: the app reaches databases and APIs as it would without the sandbox.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import urllib3
+
+from . import bubblewrap, emulator, rootfs
+from .bubblewrap import Bind, Files
+from .failures import LocalFailure
+from .machine import architecture
+from .memory_limit import MemoryLimit
+from .ports import LOOPBACK, free_ports, is_free, is_listening
+
+INVOCATIONS = "/2015-03-31/functions/function/invocations"
+DEFAULT_APP_PORT = 8080
+PORT_VARIABLES = ("FAIRLEAD_PORT", "AWS_LWA_PORT", "PORT")
+START_S = 10.0
+# With an extension registered the emulator grants the runtime 0.6 s after SIGTERM; more means that it hangs.
+STOP_S = 2.0
+POLL_S = 0.005
+OUTPUT_LINES = 2000
+TIMED_OUT = b"Task timed out after "
+
+# What the platform sets on provided.al2023 (https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html),
+# except for what the emulator adds: the function's name and version, the log names, the Runtime API's address.
+# AWS_EXECUTION_ENV and HOME are not set there, so they are not here.
+LAMBDA_ENVIRONMENT = {
+    "PATH": "/usr/local/bin:/usr/bin/:/bin:/opt/bin",
+    "LD_LIBRARY_PATH": "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib",
+    "LANG": "en_US.UTF-8",
+    "TZ": ":UTC",
+    "LAMBDA_TASK_ROOT": bubblewrap.TASK_ROOT,
+    "LAMBDA_RUNTIME_DIR": "/var/runtime",
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+    "_HANDLER": "run.sh",
+}
+
+
+class Reply(NamedTuple):
+    """What the emulator answered. Status 200 says little: a function's errors and timeouts come with it too."""
+
+    status: int
+    body: bytes
+    is_cold: bool  # the init phase was part of this invocation
+
+
+class Sandbox:
+    """One function: ``with Sandbox(layer, app) as function: function.invoke(b"{}")``.
+
+    ``environment`` is the function's configuration and wins over Lambda's own variables. ``extra_binds`` may lie below
+    ``/var/task`` or ``/mnt``. ``on_output`` gets each line that the function or the emulator writes, in a thread of its
+    own; ``output`` has the last of them in any case, ``notices`` what is different from Lambda on this machine.
+
+    Start it in a thread that stays: the kernel ends the sandbox together with the thread that started it.
+    """
+
+    def __init__(
+        self,
+        layer: Path,
+        task: Path,
+        environment: Mapping[str, str] | None = None,
+        memory_mb: int = 1024,
+        timeout_s: int = 30,
+        extra_binds: Sequence[Bind] = (),
+        on_output: Callable[[str], object] | None = None,
+    ) -> None:
+        self._layer = layer.resolve()
+        self._task = task.resolve()
+        self._environment = dict(environment or {})
+        self._memory_mb = memory_mb
+        self._timeout_s = timeout_s
+        self._binds = extra_binds
+        self._on_output = on_output
+        self._lines: deque[str] = deque(maxlen=OUTPUT_LINES)
+        self._one_at_a_time = threading.Lock()
+        self._is_cold = True
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
+        self._client: urllib3.HTTPConnectionPool | None = None
+        self._init_pid = 0
+        self.memory_limit: MemoryLimit | None = None
+        self.app_port = 0
+        self.notices: list[str] = []
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def output(self) -> list[str]:
+        """The last lines that the function and the emulator wrote."""
+        return list(self._lines)
+
+    @property
+    def pid(self) -> int:
+        """bubblewrap's process id, which everything in the sandbox ends with; 0 before the start."""
+        return self._process.pid if self._process else 0
+
+    @property
+    def emulator_pid(self) -> int:
+        """The emulator's process id as this machine sees it; 0 when there is none."""
+        return next(iter(_children(self._init_pid)), 0) if self.is_running else 0
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the emulator. The function's own init comes with the first invocation: the emulator does it so.
+
+        Raises ``LocalFailure`` when this machine cannot run it.
+        """
+        machine = architecture()
+        files = Files(rootfs.ensure(machine), self._layer, self._task, emulator.ensure(machine))
+        program = bubblewrap.command(machine)
+        arguments = bubblewrap.arguments(files, self._full_environment(), self._binds)
+        self.memory_limit = MemoryLimit.of(self._memory_mb)
+        if self.memory_limit is None:
+            self.notices.append(f"the memory limit of {self._memory_mb} MB is not enforced: no cgroup can be made here")
+        try:
+            self._start_emulator(program, arguments)
+        except BaseException:
+            self.stop()
+            raise
+
+    def invoke(self, payload: bytes, headers: Mapping[str, str] | None = None) -> Reply:
+        """Send one event and wait for its answer. Callers wait for each other: an environment serves one at a time.
+
+        Raises ``LocalFailure`` when the emulator is gone.
+        """
+        with self._one_at_a_time:  # not only for the order: two requests at once crash the emulator
+            if self._client is None or not self.is_running:
+                raise LocalFailure("the emulator is not running")
+            # The init phase and the invocation may each take the whole timeout.
+            patience = urllib3.Timeout(connect=5, read=2 * self._timeout_s + 10)
+            try:
+                response = self._client.urlopen(
+                    "POST", INVOCATIONS, body=payload, headers=dict(headers or {}), retries=False, timeout=patience
+                )
+            except urllib3.exceptions.HTTPError as error:
+                raise LocalFailure(f"the emulator did not answer: {error}") from error
+            reply = Reply(response.status, response.data, self._is_cold)
+            # After a crash, a failed init or a timeout the emulator initialises again within the next invocation.
+            self._is_cold = reply.status != 200 or reply.body.startswith(TIMED_OUT)
+            return reply
+
+    def wait(self) -> None:
+        """Return when the sandbox has ended by itself."""
+        if self._process:
+            self._process.wait()
+
+    def stop(self) -> None:
+        """End everything. The app is told first, as on Lambda; what is left after that is killed."""
+        if self._client:
+            self._client.close()
+            self._client = None
+        self._end_process()
+        if self.memory_limit:
+            self.memory_limit.release()
+            self.memory_limit = None
+
+    def _full_environment(self) -> dict[str, str]:
+        if "AWS_LAMBDA_MAX_CONCURRENCY" in self._environment:
+            raise LocalFailure(
+                "AWS_LAMBDA_MAX_CONCURRENCY puts the emulator into Managed Instances mode, which is not supported here"
+            )
+        return {
+            **LAMBDA_ENVIRONMENT,
+            "AWS_LAMBDA_FUNCTION_TIMEOUT": str(self._timeout_s),
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(self._memory_mb),
+            **self._port_environment(),
+            **self._environment,
+        }
+
+    def _port_environment(self) -> dict[str, str]:
+        """Nothing, as on Lambda, unless the app's usual port is taken on this machine."""
+        given = next((self._environment[name] for name in PORT_VARIABLES if self._environment.get(name)), "")
+        if given or is_free(DEFAULT_APP_PORT):
+            self.app_port = int(given) if given.isdecimal() else DEFAULT_APP_PORT
+            return {}
+        (self.app_port,) = free_ports(1)
+        self.notices.append(f"port {DEFAULT_APP_PORT} is taken on this machine, so the app gets PORT={self.app_port}")
+        return {"PORT": str(self.app_port)}
+
+    def _start_emulator(self, program: list[str], arguments: list[str]) -> None:
+        for _ in range(3):  # a free port may be somebody else's before the emulator listens
+            port, api_port = free_ports(2)
+            self._launch(program, [*arguments, *_emulator_command(port, api_port)])
+            if self._waited_for(port):
+                self._client = urllib3.HTTPConnectionPool(LOOPBACK, port, maxsize=1, block=True)
+                return
+            self._end_process()
+            if not any("address already in use" in line for line in self._lines):
+                break
+        raise LocalFailure("the sandbox did not start: " + ("\n".join(self._lines) or "it wrote nothing"))
+
+    def _launch(self, program: list[str], arguments: list[str]) -> None:
+        self._lines.clear()
+        read_end, write_end = os.pipe()
+        command = [*program, "--info-fd", str(write_end), *arguments]
+        try:
+            self._process = subprocess.Popen(
+                self.memory_limit.applied_to(command) if self.memory_limit else command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(write_end,),
+                start_new_session=True,  # Ctrl-C in the terminal is ours: we end the sandbox in order
+            )
+        finally:
+            os.close(write_end)
+        self._reader = threading.Thread(target=self._read_output, args=(self._process,), daemon=True)
+        self._reader.start()
+        with os.fdopen(read_end, "rb") as info:
+            description = info.read()
+        self._init_pid = json.loads(description)["child-pid"] if description else 0
+
+    def _read_output(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        for raw in process.stdout:
+            line = raw.rstrip(b"\r\n").decode(errors="replace")
+            self._lines.append(line)
+            if self._on_output:
+                self._on_output(line)
+
+    def _waited_for(self, port: int) -> bool:
+        end = time.monotonic() + START_S
+        while self.is_running and time.monotonic() < end:
+            if is_listening(port):
+                return True
+            time.sleep(POLL_S)
+        return False
+
+    def _end_process(self) -> None:
+        if self._process is None or self._reader is None:
+            return
+        _end_in_order(self._process, self.emulator_pid)
+        self._reader.join()  # the pipe ends when its last holder has: nothing runs any more
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._process = self._reader = None
+
+
+def _emulator_command(port: int, api_port: int) -> list[str]:
+    return [
+        bubblewrap.EMULATOR,
+        *("--log-level", "error"),
+        *("--runtime-interface-emulator-address", f"{LOOPBACK}:{port}"),
+        *("--runtime-api-address", f"{LOOPBACK}:{api_port}"),
+    ]
+
+
+def _end_in_order(process: subprocess.Popen[bytes], emulator_pid: int) -> None:
+    # bubblewrap passes no signal on: told itself, it would take everything down at once.
+    try:
+        if emulator_pid:
+            os.kill(emulator_pid, signal.SIGTERM)
+            process.wait(STOP_S)
+    except (ProcessLookupError, subprocess.TimeoutExpired):
+        pass
+    process.kill()
+    process.wait()
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []

@@ -1,0 +1,179 @@
+"""``python -m local.smoke``: real requests through the whole chain, and a table of what came back.
+
+Browser -> gateway -> event -> emulator -> layer -> FastAPI example, and back. Ends non-zero when anything is not as it
+should be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import statistics
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+import orjson
+import urllib3
+
+from layer.failures import LayerError
+
+from .failures import LocalFailure
+from .gateway import Served
+from .run import Options, running
+from .sandbox import Reply
+
+WARM_REQUESTS = 50
+EVERY_BYTE = bytes(range(256))
+UPLOAD = os.urandom(300_000) + EVERY_BYTE
+TARGET = "/echo/a%2Fb//%E2%82%AC?a=1&a=2&b=%20x%2B&c"
+
+Response = urllib3.BaseHTTPResponse
+Ask = Callable[..., Response]
+
+
+class Seen(NamedTuple):
+    """One comparison: a line of the table."""
+
+    what: str
+    expected: object
+    seen: object
+
+    @property
+    def is_right(self) -> bool:
+        return self.expected == self.seen
+
+
+def document(response: Response) -> dict[str, object]:
+    """The JSON object in the response; what came instead, when it has none."""
+    try:
+        found = orjson.loads(response.data)
+    except orjson.JSONDecodeError:
+        found = None
+    return found if isinstance(found, dict) else {"instead": response.data[:60]}
+
+
+def page(ask: Ask) -> list[Seen]:
+    response = ask("GET", "/")
+    return [
+        Seen("page: status", 200, response.status),
+        Seen("page: type", "text/html; charset=utf-8", response.headers.get("content-type")),
+        Seen("page: text", True, b"<h1>It runs.</h1>" in response.data),
+    ]
+
+
+def form(ask: Ask) -> list[Seen]:
+    fields = urlencode({"name": "Zoë & Ωmega+1"})
+    response = ask("POST", "/greet", body=fields, headers={"content-type": "application/x-www-form-urlencoded"})
+    target = response.headers.get("location", "")
+    return [
+        Seen("form post: status", 303, response.status),
+        Seen("form post: page that follows", True, "Hello, Zoë &amp; Ωmega+1".encode() in ask("GET", target).data),
+    ]
+
+
+def upload(ask: Ask) -> list[Seen]:
+    body, content_type = urllib3.encode_multipart_formdata({"file": ("every.bin", UPLOAD)})
+    answer = document(ask("POST", "/upload", body=body, headers={"content-type": content_type}))
+    return [
+        Seen("upload: bytes", len(UPLOAD), answer.get("bytes")),
+        Seen("upload: sha256", hashlib.sha256(UPLOAD).hexdigest(), answer.get("sha256")),
+    ]
+
+
+def download(ask: Ask) -> list[Seen]:
+    response = ask("GET", "/download")
+    return [
+        Seen("download: every byte value", True, response.data == EVERY_BYTE * 4),
+        Seen("download: length", "1024", response.headers.get("content-length")),
+    ]
+
+
+def cookies(ask: Ask) -> list[Seen]:
+    response = ask("GET", "/cookies", headers={"cookie": "one=1; two=2"})
+    names = [cookie.partition("=")[0] for cookie in response.headers.getlist("set-cookie")]
+    return [
+        Seen("cookies: sent", {"one": "1", "two": "2"}, document(response)),
+        Seen("cookies: Set-Cookie fields", ["visited", "theme"], names),
+    ]
+
+
+def target(ask: Ask) -> list[Seen]:
+    answer = document(ask("GET", TARGET))
+    return [
+        Seen("query: repeats, escapes", TARGET.partition("?")[2], answer.get("query")),
+        Seen("path: escapes, slashes", TARGET.partition("?")[0], answer.get("raw_path")),
+    ]
+
+
+def errors(ask: Ask) -> list[Seen]:
+    return [
+        Seen("unknown page: status", 404, ask("GET", "/no/such/page").status),
+        Seen("HEAD: status and bytes", (200, 0), _status_and_size(ask("HEAD", "/echo/head"))),
+        Seen("forged event: status", 403, ask("POST", "/events", body=b'{"Records":[]}').status),
+    ]
+
+
+def queue(invoke: Callable[[bytes], Reply]) -> list[Seen]:
+    event = {"Records": [{"messageId": body, "body": body, "eventSource": "aws:sqs"} for body in ("fine", "fail")]}
+    return [
+        Seen(
+            "SQS batch: what failed",
+            {"batchItemFailures": [{"itemIdentifier": "fail"}]},
+            orjson.loads(invoke(orjson.dumps(event)).body),
+        )
+    ]
+
+
+def _status_and_size(response: Response) -> tuple[int, int]:
+    return response.status, len(response.data)
+
+
+CHECKS = (page, form, upload, download, cookies, target, errors)
+
+
+def smoke() -> int:
+    """Prints the table; 0 when all is right."""
+    served: list[Served] = []
+    with running(Options(port=0), served.append) as now, urllib3.PoolManager(retries=False) as client:
+
+        def ask(method: str, target: str, **options: object) -> Response:
+            # The target is given to urllib3 as it is; its URL parser would mend what should arrive unmended.
+            pool = client.connection_from_url(now.gateway.address)
+            return pool.urlopen(method, target, redirect=False, timeout=60, **options)  # type: ignore[arg-type]
+
+        print("\n".join([f"{Options().app.name} at {now.gateway.address}", *now.notices, ""]))
+        lines = [line for check in CHECKS for line in check(ask)]
+        lines += queue(now.sandbox.invoke)
+        for _ in range(WARM_REQUESTS):
+            ask("GET", "/echo")
+        output = [line for line in now.sandbox.output if "RequestId:" not in line]
+    for line in lines:
+        print(f"{'ok   ' if line.is_right else 'WRONG'}  {line.what:30}  {_short(line.seen)}")
+        if not line.is_right:
+            print(f"       {'expected':30}  {_short(line.expected)}")
+    wrong = sum(not line.is_right for line in lines)
+    warm = sorted(request.duration_ms for request in served[-WARM_REQUESTS:])
+    print(f"\ncold {served[0].duration_ms:.0f} ms; warm {statistics.median(warm):.1f} ms (median of {len(warm)})")
+    if wrong:
+        print("\n".join(["", "the function wrote:", *output[-40:]]))
+    print(f"{len(lines) - wrong} of {len(lines)} as they should be")
+    return 1 if wrong else 0
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 70 else text[:67] + "..."
+
+
+def main() -> int:
+    try:
+        return smoke()
+    except (LocalFailure, LayerError) as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""``python -m local.tools shellcheck FILE...``: tools of a contributor that are not on PyPI, without installing them.
+
+The machine's own is used where there is one; else Debian's, unpacked into ``.cache/tools``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from layer.failures import LayerError
+
+from . import rootfs
+from .cache import CACHE, once
+from .failures import LocalFailure
+from .machine import LOADERS, TRIPLETS, architecture
+
+# A tool's package and the libraries it needs. libc6 too: a tool then runs on any distribution, by its own loader.
+PACKAGES = {
+    "bwrap": ("bubblewrap", "libc6", "libcap2", "libpcre2-8-0", "libselinux1"),
+    "shellcheck": ("shellcheck", "libc6", "libffi8", "libgmp10"),
+}
+
+
+def command(tool: str, machine: str) -> list[str]:
+    """The start of a command line that runs ``tool``, on a machine of the architecture ``machine``."""
+    installed = shutil.which(tool)
+    if installed:
+        return [installed]
+    root = once(CACHE / "tools" / f"{tool}-{machine}", lambda draft: rootfs.unpack(PACKAGES[tool], draft, machine))
+    libraries = root / "usr/lib" / TRIPLETS[machine]
+    # The loader is told, and not the environment: LD_LIBRARY_PATH would reach whatever the tool starts.
+    return [str(root / LOADERS[machine]), "--library-path", str(libraries), str(root / "usr/bin" / tool)]
+
+
+def main(arguments: Sequence[str]) -> int:
+    if not arguments or arguments[0] not in PACKAGES:
+        print(f"usage: python -m local.tools {{{','.join(PACKAGES)}}} ARGUMENT...", file=sys.stderr)
+        return 2
+    try:
+        line = [*command(arguments[0], architecture()), *arguments[1:]]
+    except (LocalFailure, LayerError) as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        return 1
+    return subprocess.run(line).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,329 @@
+"""The local tools' parts that need no sandbox: the cache, the checks before the start, the arguments, the server."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import urllib3
+
+from local import bubblewrap, start_script
+from local.bubblewrap import Bind, Files
+from local.cache import once
+from local.failures import LocalFailure
+from local.gateway import Gateway, Served
+from local.memory_limit import applicable
+from local.ports import free_ports, is_free, is_listening
+from local.run import BOOKKEEPING, Options, open_gateway, parsed
+from local.sandbox import Reply
+from runtime.invocation import PAYLOAD_LIMIT
+
+
+def test_once_makes_a_thing_one_time_only(tmp_path: Path) -> None:
+    made = []
+
+    def make(draft: Path) -> None:
+        made.append(draft)
+        (draft / "file").write_text("content")
+
+    for _ in range(2):
+        assert (once(tmp_path / "thing", make) / "file").read_text() == "content"
+    assert len(made) == 1
+
+
+def test_once_leaves_nothing_half_made(tmp_path: Path) -> None:
+    def fail(draft: Path) -> None:
+        (draft / "half").touch()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        once(tmp_path / "thing", fail)
+    assert not (tmp_path / "thing").exists()
+    assert list(once(tmp_path / "thing", lambda draft: None).iterdir()) == []
+
+
+def test_concurrent_callers_of_once_share_what_one_of_them_makes(tmp_path: Path) -> None:
+    begun, made = threading.Event(), []
+
+    def make(draft: Path) -> None:
+        made.append(draft)
+        begun.wait(10)
+
+    threads = [threading.Thread(target=once, args=(tmp_path / "thing", make)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    begun.set()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+
+
+Script = Callable[[bytes, int], Path]
+
+
+@pytest.fixture
+def app_with(tmp_path: Path) -> Script:
+    def write(content: bytes, mode: int) -> Path:
+        (tmp_path / "run.sh").write_bytes(content)
+        (tmp_path / "run.sh").chmod(mode)
+        return tmp_path
+
+    return write
+
+
+def test_a_good_start_script_needs_no_words(app_with: Script) -> None:
+    assert start_script.check(app_with(b"#!/bin/sh\n", 0o755), "") == []
+
+
+def test_a_command_needs_no_start_script(tmp_path: Path) -> None:
+    assert start_script.check(tmp_path, "./server") == []
+
+
+def test_a_script_that_is_not_executable_runs_and_is_mentioned(app_with: Script) -> None:
+    (notice,) = start_script.check(app_with(b"#!/bin/sh\n", 0o644), "")
+    assert "chmod +x" in notice
+
+
+REFUSED = {
+    "windows line ends": (b"#!/bin/sh\r\nexec x\r\n", 0o755, "Windows line ends"),
+    "no interpreter": (b"exec x\n", 0o755, "#!/bin/sh"),
+    "empty": (b"", 0o755, "#!/bin/sh"),
+}
+
+
+@pytest.mark.parametrize(("content", "mode", "words"), REFUSED.values(), ids=REFUSED)
+def test_a_script_that_cannot_run_is_refused(app_with: Script, content: bytes, mode: int, words: str) -> None:
+    with pytest.raises(LocalFailure, match=words):
+        start_script.check(app_with(content, mode), "")
+
+
+def test_a_missing_folder_and_a_missing_script_are_different_sentences(tmp_path: Path) -> None:
+    with pytest.raises(LocalFailure, match="no folder"):
+        start_script.check(tmp_path / "nowhere", "")
+    with pytest.raises(LocalFailure, match=r"no run\.sh and no command"):
+        start_script.check(tmp_path, "")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    for name in ("root/opt", "root/usr/local/bin", "root/etc", "layer", "task/folder"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("root/etc/hosts", "root/etc/resolv.conf", "root/usr/local/bin/aws-lambda-rie", "rie", "task/main.py"):
+        (tmp_path / name).touch()
+    (tmp_path / "task/link").symlink_to("../elsewhere")
+    return Files(tmp_path / "root", tmp_path / "layer", tmp_path / "task", tmp_path / "rie")
+
+
+def pairs_after(word: str, arguments: list[str]) -> list[tuple[str, str]]:
+    return [(arguments[at + 1], arguments[at + 2]) for at, argument in enumerate(arguments) if argument == word]
+
+
+def test_the_app_is_bound_as_a_whole(files: Files) -> None:
+    arguments = bubblewrap.arguments(files, {"A": "b c"})
+    assert (str(files.task), "/var/task") in pairs_after("--ro-bind", arguments)
+    assert pairs_after("--setenv", arguments) == [("A", "b c")]
+
+
+def test_a_bind_into_the_app_composes_it_from_its_entries(files: Files, tmp_path: Path) -> None:
+    arguments = bubblewrap.arguments(
+        files, {}, [Bind(tmp_path, "/var/task/python"), Bind(tmp_path, "/var/task/main.py")]
+    )
+    inside = [pair for pair in pairs_after("--ro-bind", arguments) if pair[1].startswith("/var/task")]
+    assert inside == [
+        (str(files.task / "folder"), "/var/task/folder"),
+        (str(tmp_path), "/var/task/python"),
+        (str(tmp_path), "/var/task/main.py"),
+    ]
+    assert pairs_after("--symlink", arguments) == [("../elsewhere", "/var/task/link")]
+    assert arguments[arguments.index("--remount-ro") + 1] == "/var/task"
+
+
+def test_a_bind_that_has_no_place_names_the_places(files: Files, tmp_path: Path) -> None:
+    with pytest.raises(LocalFailure, match="/var/task or /mnt"):
+        bubblewrap.arguments(files, {}, [Bind(tmp_path, "/srv/x")])
+
+
+def test_free_ports_are_different_and_free() -> None:
+    ports = free_ports(5)
+    assert len(set(ports)) == 5
+    assert all(is_free(port) and not is_listening(port) for port in ports)
+
+
+def test_a_port_with_a_listener_is_not_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert not is_free(port)
+        assert is_listening(port)
+
+
+MEMBERSHIPS = {
+    "v1 beside an empty v2": (
+        "9:name=systemd:/\n4:cpu,memory:/jobs/one\n0::/\n",
+        "cgroup /c/memory cgroup rw,cpu,memory 0 0\ncgroup2 /c/unified cgroup2 rw 0 0\n",
+        [("/c/memory/jobs/one", "memory.limit_in_bytes")],
+    ),
+    "v2: the ancestors whose children have the controller": (
+        "0::/user.slice/user@1.service/app.scope\n",
+        "cgroup2 /c cgroup2 rw 0 0\n",
+        [("/c/user.slice/user@1.service", "memory.max"), ("/c/user.slice", "memory.max")],
+    ),
+    "no cgroup file system": ("0::/\n", "proc /proc proc rw 0 0\n", []),
+}
+
+
+@pytest.mark.parametrize(("membership", "mounts", "expected"), MEMBERSHIPS.values(), ids=MEMBERSHIPS)
+def test_where_a_memory_limit_may_be_made(membership: str, mounts: str, expected: list[tuple[str, str]]) -> None:
+    enabled = {Path("/c/user.slice"), Path("/c/user.slice/user@1.service")}
+    places = applicable(membership, mounts, 128, enabled.__contains__)
+    assert [(str(parent), next(iter(settings))) for parent, settings in places] == expected
+
+
+def test_the_emulators_bookkeeping_is_told_from_the_apps_lines() -> None:
+    assert BOOKKEEPING.match("END RequestId: 71a9bfad-0ea2-47bf-9cfc-441b9059d0e0")
+    assert BOOKKEEPING.match(
+        "21 Nov 2026 12:26:31,200 [ERROR] (rapid) Invoke failed error=errResetReceived InvokeID=03"
+    )
+    assert not BOOKKEEPING.match("21 Nov 2026 12:26:31,200 [ERROR] (rapid) Init failed error=signal: killed InvokeID=")
+    assert not BOOKKEEPING.match("END of the story")
+
+
+def test_the_command_line() -> None:
+    given = parsed(["--app", "x", "--cmd", "a b", "--port", "0", "--timeout", "5", "--memory", "256", "--env", "A=b=c"])
+    assert given == Options(Path("x"), "a b", 0, None, 5, 256, {"A": "b=c"})
+
+
+def test_a_variable_without_a_value_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgres:///")
+    assert parsed(["--env", "DATABASE_URL"]).environment == {"DATABASE_URL": "postgres:///"}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--port", "65536"], ["--timeout", "0"], ["--timeout", "2.5"], ["--memory", "x"]]
+)
+def test_a_wrong_number_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parsed(arguments)
+    assert "whole number from" in capsys.readouterr().err
+
+
+class Function:
+    """Stands where the sandbox does: remembers the events, and gives one answer to all."""
+
+    def __init__(self, answer: object) -> None:
+        self.answer = json.dumps(answer).encode()
+        self.events: list[dict[str, object]] = []
+
+    def invoke(self, payload: bytes) -> Reply:
+        self.events.append(json.loads(payload))
+        return Reply(200, self.answer, len(self.events) == 1)
+
+
+class Server:
+    """A gateway before a function that always gives the same answer, and what it reported."""
+
+    def __init__(self, answer: object) -> None:
+        self.function = Function(answer)
+        self.served: list[Served] = []
+        self.gateway = Gateway(self.function.invoke, on_served=self.served.append)
+
+    def raw(self, *requests: bytes) -> bytes:
+        """What comes back for bytes that are sent as they are, until the gateway closes."""
+        with socket.create_connection(("127.0.0.1", self.gateway.port), timeout=10) as connection:
+            for request in requests:
+                connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server({"statusCode": 200, "headers": {"content-type": "text/plain"}, "body": "hello"})
+    with made.gateway:
+        yield made
+
+
+def test_a_connection_serves_one_request_after_the_other(server: Server) -> None:
+    with urllib3.HTTPConnectionPool("127.0.0.1", server.gateway.port, maxsize=1, retries=False) as client:
+        answers = [client.request("GET", f"/{number}").data for number in range(3)]
+        assert client.num_connections == 1
+    assert answers == [b"hello"] * 3
+    assert [event["rawPath"] for event in server.function.events] == ["/0", "/1", "/2"]
+    assert [(line.target, line.status, line.body_bytes, line.is_cold) for line in server.served] == [
+        ("/0", 200, 5, True),
+        ("/1", 200, 5, False),
+        ("/2", 200, 5, False),
+    ]
+
+
+def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
+    raw = server.raw(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert raw.count(b"HTTP/1.1 200 OK") == 2
+    assert [event["rawPath"] for event in server.function.events] == ["/a", "/b"]
+
+
+def test_the_event_says_the_address_that_the_browser_used(server: Server) -> None:
+    server.raw(b"GET /x HTTP/1.1\r\nHost: localhost:3000\r\n\r\n")
+    (event,) = server.function.events
+    headers = event["headers"]
+    assert isinstance(headers, dict)
+    assert (headers["host"], headers["x-forwarded-port"]) == ("localhost:3000", str(server.gateway.port))
+
+
+def test_head_has_the_length_and_no_body(server: Server) -> None:
+    raw = server.raw(b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert b"content-length: 5" in raw.lower()
+    assert raw.endswith(b"\r\n\r\n")
+
+
+def test_what_is_not_http_is_answered_400(server: Server) -> None:
+    assert server.raw(b"\x16\x03\x01 TLS\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+    assert (server.served[0].method, server.served[0].status) == ("-", 400)
+
+
+def test_a_body_that_no_event_can_carry_is_answered_413_though_it_is_still_being_sent(server: Server) -> None:
+    raw = server.raw(b"POST /big HTTP/1.1\r\nHost: h\r\nContent-Length: 7000000\r\n\r\n", bytes(7_000_000))
+    assert raw.startswith(b"HTTP/1.1 413 ")
+    assert (server.served[0].target, server.served[0].status) == ("/big", 413)
+    assert server.function.events == []
+
+
+def test_a_body_that_is_too_large_as_base64_is_answered_413(server: Server) -> None:
+    size = PAYLOAD_LIMIT - 1000
+    raw = server.raw(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % size, bytes(size))
+    assert raw.startswith(b"HTTP/1.1 413 ")
+    assert server.function.events == []
+
+
+def test_upgrade_is_not_followed(server: Server) -> None:
+    raw = server.raw(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    assert raw.startswith(b"HTTP/1.1 200 ")
+
+
+def test_http_1_0_is_answered_and_closed(server: Server) -> None:
+    raw = server.raw(b"GET / HTTP/1.0\r\n\r\n")
+    assert raw.endswith(b"hello")
+    (event,) = server.function.events
+    context = event["requestContext"]
+    assert isinstance(context, dict)
+    assert context["http"]["protocol"] == "HTTP/1.0"
+
+
+def test_an_emulator_that_is_gone_is_502() -> None:
+    def gone(payload: bytes) -> Reply:
+        raise LocalFailure("the emulator is not running")
+
+    served: list[Served] = []
+    with Gateway(gone, on_served=served.append) as gateway:
+        assert urllib3.request("GET", gateway.address, retries=False).status == 502
+    assert served[0].problem == ("the emulator is not running",)
+
+
+def test_the_next_free_port_is_taken_when_the_wanted_one_is_not_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        taken = listener.getsockname()[1]
+        with open_gateway(lambda payload: Reply(200, b"{}", False), taken, repr) as gateway:
+            assert gateway.port > taken
