@@ -121,6 +121,11 @@ class Sandbox:
         return self._process.pid if self._process else 0
 
     @property
+    def emulator_port(self) -> int:
+        """Where the emulator takes invocations; 0 when it does not run."""
+        return self._client.port or 0 if self._client else 0
+
+    @property
     def emulator_pid(self) -> int:
         """The emulator's process id as this machine sees it; 0 when there is none."""
         return next(iter(_children(self._init_pid)), 0) if self.is_running else 0
