@@ -217,8 +217,10 @@ class BootstrapProcess:
 
     def _collect(self, at: int) -> None:
         stream = self._streams[at]
-        while select.select([stream], [], []) and self._drain(at):
-            pass
+        is_open = True
+        while is_open:
+            select.select([stream], [], [])
+            is_open = self._drain(at)
 
     def _drain(self, at: int) -> bool:
         """Take what waits in the pipe, without blocking; whether more can come.

@@ -217,16 +217,19 @@ def write_reply(sock: socket.socket, reply: Reply, is_over: Callable[[], bool]) 
             if is_over() or is_gone(sock):
                 return False
         data = data[wire.gate_at :]
-    _send(sock, data, wire.send_size)
-    if wire.end == "reset":
+    # MSG_MORE holds the last segment back, so that the end comes with it: what a client does next cannot overtake it.
+    _send(sock, data, wire.send_size, socket.MSG_MORE if wire.end == "close" else 0)
+    if wire.end == "close":
+        sock.shutdown(socket.SHUT_WR)
+    elif wire.end == "reset":
         reset(sock)
     return wire.end == "keep" and reply.read is None
 
 
-def _send(sock: socket.socket, data: bytes, size: int) -> None:
+def _send(sock: socket.socket, data: bytes, size: int, flags: int = 0) -> None:
     # TCP_NODELAY is set: each piece leaves by itself.
     for start in range(0, len(data), size or len(data) or 1):
-        sock.sendall(data[start : start + (size or len(data))])
+        sock.sendall(data[start : start + (size or len(data))], flags)
 
 
 def reset(sock: socket.socket) -> None:
