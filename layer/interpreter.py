@@ -1,0 +1,95 @@
+"""The part of the layer that is Debian's: interpreter, libraries, standard library and licences, laid out for /opt."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+from . import elf
+from .bytecode import DebianPython
+from .debian import Package, unpack
+from .failures import LayerError
+from .recipe import HOME, LIBRARIES, Architecture, Recipe
+
+LICENCES = f"{HOME}/share/licenses"
+COMMON_LICENCES = "common-licenses"
+
+
+def unpack_all(packages: Sequence[Package], root: Path) -> None:
+    """A Debian tree of ``packages`` below ``root``, with /lib in /usr/lib as on every present Debian."""
+    for directory in ("lib", "lib64"):
+        (root / "usr" / directory).mkdir(parents=True)
+        (root / directory).symlink_to(f"usr/{directory}")
+    for package in packages:
+        unpack(package, root)
+
+
+def assemble(debian: Path, tree: Path, recipe: Recipe, architecture: Architecture, compiler: DebianPython) -> None:
+    """Make ``tree`` out of the Debian tree ``debian``; ``compiler`` may be of another architecture."""
+    python = tree / HOME / "bin/python3"
+    python.parent.mkdir(parents=True)
+    shutil.copyfile(debian / "usr/bin" / recipe.python, python)
+    elf.bind_to_layer(python, architecture)
+    library = tree / LIBRARIES / recipe.python
+    _copy_standard_library(debian / "usr/lib" / recipe.python, library, recipe.trims)
+    _copy_libraries(debian / "usr/lib" / architecture.triplet, tree, (architecture.loader, *recipe.libraries))
+    compiler.compile(library, tree)
+    for source in library.rglob("*.py"):
+        source.unlink()  # the .pyc is beside it, and is what gets imported: a .py here would only be looked at first
+    elf.check(tree, architecture)
+
+
+def _copy_standard_library(source: Path, destination: Path, trims: Sequence[str]) -> None:
+    used: set[str] = set()
+
+    def trimmed(directory: str, names: list[str]) -> list[str]:
+        below = Path(directory).relative_to(source)
+        matches = {(name, trim) for name in names for trim in trims if fnmatch(str(below / name), trim)}
+        used.update(trim for _, trim in matches)
+        return ["__pycache__", *(name for name, _ in matches)]
+
+    shutil.copytree(source, destination, ignore=trimmed)  # symbolic links become what they point to
+    if unused := sorted(set(trims) - used):
+        raise LayerError(f"layer/trim.txt names what is not there: {', '.join(unused)}; remove those lines")
+
+
+def _copy_libraries(source: Path, tree: Path, names: Sequence[str]) -> None:
+    """Copy ``names`` and everything that they and what is in ``tree`` already need."""
+    destination = tree / LIBRARIES
+    wanted = [*names, *(name for _, file in elf.files(tree) for name in file.needed)]
+    while wanted:
+        name = wanted.pop()
+        copy = destination / name
+        if copy.exists() or not (source / name).exists():
+            continue  # elf.check names what is missing, and who needs it
+        shutil.copyfile(source / name, copy)
+        file = elf.read(copy)
+        wanted.extend(file.needed if file else ())
+
+
+def copy_licences(debian: Path, tree: Path, packages: Sequence[Package]) -> dict[str, str]:
+    """The copyright file of each package by its name (as paths below ``/opt``), with the licences they refer to."""
+    directory = tree / LICENCES
+    directory.mkdir(parents=True)
+    places: dict[str, str] = {}
+    texts: dict[bytes, str] = {}  # packages of one source have the same text
+    for package in packages:
+        path = debian / "usr/share/doc" / package.name / "copyright"
+        if not path.exists():
+            raise LayerError(f"{package.name} has no copyright file: name the package that has it in layer/recipe.toml")
+        text = path.read_bytes()
+        place = texts.setdefault(text, f"{LICENCES}/{package.name}")
+        places[package.name] = place
+        (tree / place).write_bytes(text)
+    for name in sorted({name for text in texts for name in _common_licences(text.decode())}):
+        (directory / COMMON_LICENCES).mkdir(exist_ok=True)
+        shutil.copyfile(debian / "usr/share/common-licenses" / name, directory / COMMON_LICENCES / name)
+    return places
+
+
+def _common_licences(text: str) -> Iterator[str]:
+    # A full stop after the path belongs to the sentence.
+    return (match[1] for match in re.finditer(r"/usr/share/common-licenses/([A-Za-z]+(?:-[0-9]+(?:\.[0-9]+)*)?)", text))

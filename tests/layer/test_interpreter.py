@@ -1,0 +1,218 @@
+"""The layer's interpreter at work, mounted on /opt, in the environment that Lambda gives a function."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from layer.sitecustomize import BUNDLES
+
+from .conftest import PYTHON, Run
+
+pytestmark = pytest.mark.integration
+
+BARE = "-ISBXutf8"  # as bootstrap starts it
+
+WORKS = {
+    "fairlead": "import fairlead, fairlead.main; assert fairlead.__version__",
+    "ssl": """
+        import ssl
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        assert outgoing.read(2) == b"\\x16\\x03"  # a TLS handshake record
+        """,
+    "sqlite3": """
+        import sqlite3
+        database = sqlite3.connect(":memory:")
+        database.execute("create virtual table notes using fts5(body)")
+        database.execute("insert into notes values ('a fairlead guides a rope')")
+        assert database.execute("select count(*) from notes where notes match 'rope'").fetchone() == (1,)
+        """,
+    "ctypes-call": "import ctypes, os; assert ctypes.CDLL('libc.so.6').getpid() == os.getpid()",
+    "ctypes-callback": """
+        import ctypes
+        compare = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(ctypes.c_int))
+        numbers = (ctypes.c_int * 3)(3, 1, 2)
+        ctypes.CDLL("libc.so.6").qsort(numbers, 3, 4, compare(lambda a, b: a[0] - b[0]))
+        assert list(numbers) == [1, 2, 3]
+        """,
+    "zoneinfo": """
+        import io, zoneinfo, datetime
+        header = b"TZif" + bytes(16) + b"".join(n.to_bytes(4) for n in (0, 0, 0, 0, 1, 4))
+        zone = zoneinfo.ZoneInfo.from_file(io.BytesIO(header + (3600).to_bytes(4) + b"\\0\\0CET\\0"), key="Test/CET")
+        assert datetime.datetime(2026, 1, 1, tzinfo=zone).isoformat() == "2026-01-01T00:00:00+01:00"
+        """,
+    "multiprocessing-process": """
+        import multiprocessing, os
+        process = multiprocessing.Process(target=os._exit, args=(7,))
+        process.start(); process.join(30)
+        assert process.exitcode == 7
+        """,
+    "multiprocessing-spawn": """
+        import multiprocessing, os
+        process = multiprocessing.get_context("spawn").Process(target=os._exit, args=(7,))
+        process.start(); process.join(30)
+        assert process.exitcode == 7
+        """,
+    "process-pool": """
+        from concurrent.futures import ProcessPoolExecutor
+        with ProcessPoolExecutor(2) as pool:
+            assert list(pool.map(abs, [-1, -2, -3])) == [1, 2, 3]
+        """,
+    "asyncio": """
+        import asyncio
+        async def echo(reader, writer):
+            writer.write(await reader.readline()); writer.close()
+        async def main():
+            server = await asyncio.start_server(echo, "127.0.0.1", 0)
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(b"rope\\n")
+            assert await reader.readline() == b"rope\\n"
+            writer.close()
+            child = await asyncio.create_subprocess_exec("/bin/true")
+            assert await child.wait() == 0
+        asyncio.run(main())
+        """,
+    "compression": """
+        import bz2, lzma, zlib
+        for each in (bz2, lzma, zlib):
+            assert each.decompress(each.compress(b"rope" * 99)) == b"rope" * 99
+        """,
+    "hashlib": "import hashlib; assert all(hashlib.new(n) for n in hashlib.algorithms_guaranteed)",
+    "decimal-in-c": "import decimal; assert decimal.__libmpdec_version__ and decimal.Decimal(2).sqrt() ** 2 < 2",
+    "datetime-in-c": "import datetime; assert type(datetime.datetime.now).__name__ == 'builtin_function_or_method'",
+    "uuid": "import uuid; assert uuid.uuid1() != uuid.uuid1() and uuid.uuid4().version == 4",
+    "expat": "import xml.etree.ElementTree as e; assert e.fromstring('<a>b</a>').text == 'b'",
+    "dbm": "import dbm, tempfile; dbm.open(tempfile.mkdtemp() + '/it', 'c').close()",
+    "name-resolution": "import socket; assert socket.getaddrinfo('localhost', 80)",
+    "user-database": "import pwd; assert pwd.getpwuid(0).pw_name == 'root'",
+    "no-locale-needed": "assert open(0).encoding == 'utf-8'; print('\\u00fc')",
+}
+
+
+@pytest.mark.parametrize("program", [pytest.param(program, id=name) for name, program in WORKS.items()])
+def test_works(python: Callable[..., str], program: str) -> None:
+    python(textwrap.dedent(program), BARE)
+
+
+# What is in the library and cannot be imported, with the reason.
+NOT_IMPORTABLE = {
+    "dbm.gnu": "needs _gdbm, which Debian ships in a package of its own",
+    "dbm.ndbm": "needs _dbm and so libdb; dbm itself uses dbm.sqlite3",
+}
+LEFT_OUT = {
+    *("_curses", "_curses_panel", "curses", "readline"),  # terminals
+    *("_tkinter", "idlelib", "tkinter", "turtle", "turtledemo"),  # screens
+    *("ensurepip", "pydoc_data", "venv"),
+    *("_dbm", "_gdbm"),
+    *("_pydatetime", "_pydecimal", "_pyio"),  # Python twins of what is here in C
+    *("_interpchannels", "_interpqueues", "_interpreters"),  # no public module before 3.14
+    *("_aix_support", "_android_support", "_apple_support", "_ios_support", "_osx_support"),  # other systems
+    *("_overlapped", "_scproxy", "_winapi", "_wmi", "msvcrt", "nt", "winreg", "winsound"),
+}
+
+IMPORT_ALL = """
+import contextlib, importlib, io, json, os, sys
+library, failed = "/opt/fairlead/lib/python3.13", {}
+walk = os.walk(library)
+found = {os.path.relpath(os.path.join(folder, file), library) for folder, _, files in walk for file in files}
+extensions = {file.split("/")[1].split(".")[0] for file in found if file.startswith("lib-dynload/")}
+modules = {file[:-4].replace("/", ".").removesuffix(".__init__") for file in found if file.endswith(".pyc")}
+for name in sorted(modules | extensions | sys.stdlib_module_names):
+    # Left out: what opens a browser; what makes the interactive prompt, which takes the system's ncurses if it can.
+    if name.endswith("__main__") or name.partition(".")[0] == "fairlead" or name == "antigravity":
+        continue
+    if name.startswith("_pyrepl.") and name != "_pyrepl.pager":
+        continue
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # "this" prints a poem
+            importlib.import_module(name)
+    except BaseException as error:
+        failed[name] = repr(error)
+mapped = {line.split()[-1] for line in open("/proc/self/maps") if ".so" in line}
+print(json.dumps({"failed": failed, "mapped": sorted(mapped), "loaded": len(sys.modules)}))
+"""
+
+
+@pytest.fixture(scope="module")
+def everything_imported(python: Callable[..., str]) -> dict[str, dict[str, str]]:
+    report: dict[str, dict[str, str]] = json.loads(python(IMPORT_ALL, BARE))
+    return report
+
+
+def test_every_module_imports_but_the_listed(everything_imported: dict[str, dict[str, str]]) -> None:
+    assert set(everything_imported["failed"]) == set(NOT_IMPORTABLE) | LEFT_OUT
+
+
+def test_no_library_from_outside_the_layer_is_loaded(everything_imported: dict[str, dict[str, str]]) -> None:
+    mapped = everything_imported["mapped"]
+    assert len(mapped) > 30
+    assert [path for path in mapped if not path.startswith("/opt/fairlead/lib/")] == []
+
+
+def test_nothing_leaks_to_child_processes(python: Callable[..., str]) -> None:
+    """Their libraries are the system's: all that binds ours is written in the executable."""
+    maps = python("import subprocess; subprocess.run(['/bin/cat', '/proc/self/maps'], check=True)", BARE)
+    assert "libc" in maps
+    assert "/opt/fairlead" not in maps
+
+
+def test_a_thread_that_still_runs_at_exit_does_not_abort_the_process(run: Run) -> None:
+    """CPython ends it with pthread_exit, for which the C library loads libgcc_s: from the layer, and only then."""
+    program = (
+        "import _thread, time\n"
+        "def work():\n"
+        "    while True: time.sleep(0.0001)\n"
+        "for _ in range(8): _thread.start_new_thread(work, ())\n"
+        "time.sleep(0.05)"
+    )
+    result = run(PYTHON, BARE, "-c", program, environment={"LD_DEBUG": "files"})
+    assert result.returncode == 0
+    loaded = [line for line in result.stderr.splitlines() if "calling init" in line and "libgcc_s" in line]
+    assert [line.split()[-1] for line in loaded] == ["/opt/fairlead/lib/libgcc_s.so.1"]
+
+
+def test_tracebacks_show_the_lines_of_our_own_sources(python: Callable[..., str]) -> None:
+    program = (
+        "import linecache, fairlead.main as main\n"
+        "file = main.main.__code__.co_filename\n"
+        "print(file, linecache.getline(file, main.main.__code__.co_firstlineno))"
+    )
+    file, _, line = python(program, BARE).partition(" ")
+    assert file == "/opt/fairlead/share/source/fairlead/main.py"
+    assert line.startswith("def main(")
+
+
+def test_nothing_is_looked_up_outside_the_layer(python: Callable[..., str]) -> None:
+    path = json.loads(python("import json, sys; print(json.dumps([sys.prefix, *sys.path]))", BARE))
+    assert path == [
+        "/opt/fairlead",
+        "/opt/fairlead/lib/python313.zip",
+        "/opt/fairlead/lib/python3.13",
+        "/opt/fairlead/lib/python3.13/lib-dynload",
+    ]
+
+
+class TestCertificates:
+    """An app that runs on the layer's interpreter finds the system's certificates (sitecustomize)."""
+
+    SHOW = "import os; print(os.environ.get('SSL_CERT_FILE', ''), end='')"
+
+    def test_the_systems_bundle_is_named_when_nothing_is(self, python: Callable[..., str]) -> None:
+        assert python(self.SHOW) == next((bundle for bundle in BUNDLES if Path(bundle).exists()), "")
+
+    @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+    def test_what_the_user_sets_stays(self, python: Callable[..., str], variable: str) -> None:
+        shown = python(self.SHOW, **{variable: "/var/task/mine"})
+        assert shown == ("/var/task/mine" if variable == "SSL_CERT_FILE" else "")
+
+    def test_fairleads_own_process_does_not_pay_for_it(self, python: Callable[..., str]) -> None:
+        assert python("import sys; print('sitecustomize' in sys.modules)", BARE) == "False\n"
