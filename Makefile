@@ -7,7 +7,7 @@ SHELL_FILES := bootstrap build-layer.sh layer/ensure-venv.sh $(wildcard examples
 
 .PHONY: help
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: setup ## your app as on Lambda: make run [APP=DIR] [CMD='COMMAND'] [PORT=3000]

@@ -22,8 +22,8 @@ else                                with the connection
 What the RFC leaves to us:
 
 ==================================  =================================================================================
-LF without CR ends a line (2.2)     yes in the head: CGI scripts write it, and small servers pass on what they write;
-                                    no in chunked framing, which no script writes by hand
+LF without CR ends a line (2.2)     yes in the head: CGI scripts write it, and servers pass on what these write
+                                    (``python -m http.server --cgi``); no in chunked framing, which servers make
 CR without LF, NUL                  refused (9110 5.5)
 folded line (5.2)                   unfolded: one space
 blank between name and colon (5.1)  removed, "Content-Length : 5" is a length
@@ -218,7 +218,7 @@ class ResponseReader:
 def _split_head(buffer: bytes | bytearray, searched: int) -> tuple[list[str], bytes] | None:
     """The lines of the head that ``buffer`` begins with and what follows it, or None: its end has not come."""
     end = buffer.find(b"\r\n\r\n", searched)
-    if 0 <= end <= HEAD_LIMIT:
+    if 0 <= end < HEAD_LIMIT:
         try:
             lines = buffer[:end].decode().split("\r\n")
         except UnicodeDecodeError:
@@ -233,7 +233,7 @@ def _split_head(buffer: bytes | bytearray, searched: int) -> tuple[list[str], by
 def _split_unusual_head(buffer: bytes | bytearray, searched: int) -> tuple[list[str], bytes] | None:
     """The same by the whole of the rules: a head ends with the first line end that an empty line follows."""
     end = buffer.find(b"\n\r\n", searched)
-    bare = buffer.find(b"\n\n", searched, end if end >= 0 else len(buffer))
+    bare = buffer.find(b"\n\n", searched, end + 1 if end >= 0 else len(buffer))
     if end < 0 and bare < 0:
         return None
     end, after = (bare, bare + 2) if bare >= 0 else (end, end + 3)

@@ -203,8 +203,8 @@ def test_what_an_independent_implementation_sends_is_read_as_it_was_meant(
 ) -> None:
     server = h11.Connection(h11.SERVER)
     server.receive_data(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    while server.next_event() is not h11.PAUSED:
-        pass
+    assert isinstance(server.next_event(), h11.Request)
+    assert isinstance(server.next_event(), h11.EndOfMessage)
     framing = ("transfer-encoding", "chunked") if is_chunked else ("content-length", str(sum(map(len, body))))
     sent = [*fields, framing]
     wire = server.send(h11.Response(status_code=status, reason="x", headers=sent))
