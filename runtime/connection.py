@@ -7,9 +7,10 @@ Three rules:
 
 1. **One send and one receive** for a message that is small, which most are: each further system call costs microseconds
    and a wake-up of the peer.
-2. **Nothing is sent on a connection that is known to be dead**: before each request a look (``MSG_PEEK``) tells whether
-   the peer has closed it. The look leaves a gap, so a request with an idempotent method (RFC 9110 9.2.2) is sent once
-   more when its reused connection died without a byte of an answer. A POST never is: it may have been processed.
+2. **Nothing is sent on a connection that is known to be dead**, or likely to be: before each request a look
+   (``MSG_PEEK``) tells whether the peer has closed it, and one that was idle for long is not tried. The look leaves a
+   gap, so a request with an idempotent method (RFC 9110 9.2.2) is sent once more when its reused connection died
+   without a byte of an answer. A POST never is: it may have been processed.
 3. **The socket stays blocking, the deadline is SO_RCVTIMEO.** ``settimeout`` would make it non-blocking inside: one
    more system call for each of ours, and MSG_WAITALL would return early. What is small never blocks in a send, since
    each exchange begins with empty buffers; what is larger is sent while looking at the clock.
@@ -31,14 +32,17 @@ JOIN_LIMIT = 16 * 1024
 RECEIVE_SIZE = 64 * 1024
 # How much of a body of known length one receive call may wait for: the deadline is looked at in between.
 CHUNK = 1024 * 1024
+NEVER = float("inf")
 _FOREVER = bytes(16)
 
 
 class Connection:
-    """To ``(host, port)``. Opened when first used, and again when it was lost."""
+    """To ``host`` and ``port``. Opened when first used, and again when it was lost or idle for ``idle_limit_s``."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, idle_limit_s: float = NEVER) -> None:
         self._address = (host, port)
+        self._idle_limit_s = idle_limit_s
+        self._used_at = 0.0
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket: socket.socket | None = None
         self._timed = False
@@ -88,6 +92,9 @@ class Connection:
         """Whether an open connection is there that the peer has not closed, as far as can be known now."""
         if self._socket is None:
             return False
+        if abs(time.time() - self._used_at) >= self._idle_limit_s:
+            self.close()
+            return False
         try:
             self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -108,6 +115,7 @@ class Connection:
         except BaseException:  # a signal handler's exit included: half an exchange must not be taken up again
             self.close()
             raise
+        self._used_at = time.time()
         if not (sent and reader.keep_alive):
             self.close()
         return response
@@ -127,6 +135,7 @@ class Connection:
             sock.close()
             raise ConnectRefused(f"{self} refused the connection: {error}") from error
         self._socket = sock
+        self._used_at = time.time()
         return sock
 
     def _limit(self, sock: socket.socket, deadline: float | None) -> None:

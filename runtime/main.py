@@ -10,7 +10,7 @@ import posix
 import sys
 import time
 
-from .app_process import AppProcess, remove_record, signal_group
+from .app_process import AppProcess, signal_group
 from .app_server import AppServer
 from .c_modules import signal
 from .config import PRIVATE_PREFIX, Config
@@ -67,7 +67,6 @@ def run(environ: Mapping[str, str], argv: list[str], log: Log) -> None:
         serve_app(config, process, record, environ, api, log)
     finally:
         process.kill()
-        remove_record(record)
 
 
 def serve_app(

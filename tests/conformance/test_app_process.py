@@ -442,6 +442,32 @@ def test_an_app_that_dies_between_invocations_is_replaced_unseen(api: FakeRuntim
     assert "was killed by SIGKILL" in process.output
 
 
+def test_a_lost_app_is_killed_with_what_it_forked(api: FakeRuntimeApi, tmp_path: Path) -> None:
+    process = start(api, "faults.py", tmp_path, FORK_CHILD="1")
+    api.wait_idle()
+    family = process.app_pids
+    assert len(family) == 2
+    api.add_event(b'{"fault":"/die"}', request_id="die")
+    assert api.wait_answer("die").document["errorType"] == "Runtime.AppExited"
+    assert not [pid for pid in family if is_running(pid)]
+
+
+def test_a_lost_app_is_started_without_waiting_and_the_next_invocation_waits(
+    api: FakeRuntimeApi, tmp_path: Path
+) -> None:
+    """Until its own deadline: then it is answered, and the app is left to go on starting."""
+    process = start(api, "faults.py", tmp_path, START_DELAY_MS="1000")
+    api.add_event(b'{"fault":"/die"}', request_id="die")
+    assert api.wait_answer("die").document["errorType"] == "Runtime.AppExited"
+    assert not _accepts(process.port)  # the answer did not wait
+    api.add_event(EVENT, request_id="too-early", deadline_ms=int(time.time() * 1000) + 500)
+    assert api.wait_answer("too-early").document["errorType"] == "Runtime.AppNotReady"
+    started = process.app_pids
+    api.add_event(EVENT, request_id="patient", deadline_ms=int(time.time() * 1000) + 30_000)
+    assert api.wait_answer("patient").body == EVENT
+    assert process.app_pids == started
+
+
 def test_three_starts_in_a_row_that_fail_end_the_process(api: FakeRuntimeApi, tmp_path: Path) -> None:
     """The platform then gives a fresh environment; until then each invocation has its own error."""
     marker = tmp_path / "started"

@@ -119,6 +119,16 @@ def test_a_stale_connection_is_noticed_before_anything_is_sent(peer_of, method: 
     assert len(peer.heads) == 2
 
 
+def test_a_connection_that_was_idle_for_too_long_is_not_tried(peer_of) -> None:
+    """The peer may be about to close it, and a POST could not be sent again."""
+    peer, _ = peer_of(answer(OK), answer(OK))
+    connection = Connection("127.0.0.1", peer.port, idle_limit_s=0)
+    for _ in range(2):
+        assert connection.exchange(get("POST", b"order")).body == b"ok"
+    connection.close()
+    assert len(peer.heads) == 2
+
+
 def test_bytes_that_nobody_asked_for_are_not_the_next_answer(peer_of) -> None:
     peer, connection = peer_of(answer(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong"), answer(OK))
     assert connection.exchange(get()).body == b"ok"
