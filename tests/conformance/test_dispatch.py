@@ -125,5 +125,11 @@ def test_with_nothing_to_run_outside_of_lambda_it_prints_usage(root: Path) -> No
     assert done.stderr.startswith("usage: bootstrap COMMAND")
 
 
+def test_bootstrap_uses_no_process_substitution() -> None:
+    """It needs /dev/fd, which not every sandbox has; checked by hand with a /dev that has none."""
+    code = [line.partition(" #")[0] for line in BOOTSTRAP.read_text().splitlines()]
+    assert not [line for line in code if "<(" in line and not line.startswith("#")]
+
+
 def test_bootstrap_is_short_enough_to_be_read() -> None:
     assert len(BOOTSTRAP.read_text().splitlines()) <= 60
