@@ -41,7 +41,15 @@ else:
             create = eval(f"lambda _cls, {names}: _new(_cls, ({names},))", {"_new": tuple.__new__})
             create.__defaults__ = defaults
             getters = {field: _tuplegetter(index, field) for index, field in enumerate(fields)}
-            common = {"__slots__": (), "__new__": create, "__repr__": _repr, "_replace": _replace, "_fields": fields}
-            return type(name, (tuple,), {**common, "__match_args__": fields, **getters, **body})
+            common = {
+                "__slots__": (),
+                "__new__": create,
+                "__repr__": _repr,
+                "__getnewargs__": lambda self: tuple(self),  # for copy and pickle
+                "__match_args__": fields,
+                "_fields": fields,
+                "_replace": _replace,
+            }
+            return type(name, (tuple,), {**common, **getters, **body})
 
     NamedTuple = type.__new__(_Fields, "NamedTuple", (), {})
