@@ -136,10 +136,10 @@ class AppProcess:
             self._ended = self._ended or "was killed"
             remove_record(self._record)
 
-    def restart(self) -> None:
-        """Kill what is left, start again, do not wait. Raises like ``start``."""
-        self.kill()
-        self.start()
+    def condemn(self) -> None:
+        """Begin to end the app and everything it forked; ``kill`` then only waits for it."""
+        if self.pid:
+            signal_group(self.pid)
 
     def stop(self, grace_s: float) -> None:
         """SIGTERM, so that the app can finish; SIGKILL for what is still there after ``grace_s``.

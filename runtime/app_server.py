@@ -1,7 +1,8 @@
 """The app as something that can be asked: its process, its readiness and the connection to it, as one.
 
-A lost app is killed with everything it forked and started again without waiting; the next invocation waits for it.
-Three starts in a row that fail, and the environment is given up: the platform then provides a fresh one.
+A lost app is killed with everything it forked; the invocation is answered, since its deadline may be close; then the
+app is started again without waiting (``recover``), and the next invocation waits for it. Three starts in a row that
+fail, and the environment is given up: the platform then provides a fresh one.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class AppServer:
         self._connection = Connection(config.host, config.port, IDLE_LIMIT_S)
         self._readiness = Readiness(config, self._connection)
         self._ready = False
+        self._is_lost = False
         self._failed_starts = 0
         self._start_limit = 0.0  # epoch seconds at which the current start counts as failed
 
@@ -92,8 +94,7 @@ class AppServer:
     def ask(self, request: HttpRequest, deadline: float | None) -> HttpResponse:
         """The app's answer. ``deadline`` is in epoch seconds.
 
-        Raises ``InvocationFault``; when that is an ``AppLost`` the app is being started again, unless it is an
-        ``EnvironmentLost``.
+        Raises ``InvocationFault``; when that is an ``AppLost``, ``recover`` has to be called before the next ``ask``.
         """
         if not self._ready:
             self._become_ready(deadline)
@@ -111,7 +112,7 @@ class AppServer:
         try:
             return self._connection.exchange(request, deadline=deadline, max_body=PAYLOAD_LIMIT)
         except ExchangeTimeout as error:
-            self._restart()
+            self._abandon()
             raise AppTimeout(f"the app did not answer {request.method} {request.target} in time") from error
         except ConnectionLost as error:
             ended = self._process.wait_ended(DEATH_WAIT_S)
@@ -129,7 +130,8 @@ class AppServer:
         if not ended:
             raise self._lost("Runtime.AppUnreachable", f"the app runs, but {refused}") from refused
         self._log("ERROR", f"Runtime.AppExited: the app {ended} between two invocations; it is started again")
-        self._restart()
+        self._abandon()
+        self.recover()
 
     def _become_ready(self, deadline: float | None) -> None:
         until = NEVER if deadline is None else deadline
@@ -147,13 +149,21 @@ class AppServer:
         raise self._lost(fault.error_type, fault.message)
 
     def _lost(self, error_type: str, message: str) -> AppLost:
-        """The fault to raise, after the app has been started again."""
-        self._restart()
+        """The fault to raise, now that the app is given up."""
+        self._abandon()
         return AppLost(error_type, message)
 
-    def _restart(self) -> None:
+    def _abandon(self) -> None:
         self._ready = False
+        self._is_lost = True
         self._connection.close()
+        self._process.condemn()
+
+    def recover(self) -> None:
+        """Start the app again if it was lost; do not wait for it. Raises ``EnvironmentLost`` when it cannot be."""
+        if not self._is_lost:
+            return
+        self._is_lost = False
         try:
             self._process.kill()
             self._readiness.refuse_foreign_port()

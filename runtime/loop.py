@@ -6,21 +6,31 @@ from .errors import EnvironmentLost, InvocationFault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from typing import Protocol
 
     from .invocation import Invocation, Result
     from .runtime_api import RuntimeApi
 
+    class Handler(Protocol):
+        """What invocations are for."""
 
-def serve(api: RuntimeApi, handle: Callable[[Invocation], Result]) -> None:
-    """Answer invocations until the environment is of no more use. Raises ``RuntimeApiFault``."""
+        def handle(self, invocation: Invocation) -> Result:
+            """The answer. Raises ``InvocationFault`` and nothing else."""
+
+        def settle(self) -> None:
+            """What is left to do once the invocation is answered. Raises ``EnvironmentLost``."""
+
+
+def serve(api: RuntimeApi, handler: Handler) -> None:
+    """Answer invocations. Raises ``RuntimeApiFault``, or ``EnvironmentLost`` when this process is of no more use."""
     while True:
         invocation = api.next()
         try:
-            result = handle(invocation)
+            result = handler.handle(invocation)
         except InvocationFault as fault:
             api.fail(invocation, fault)
             if isinstance(fault, EnvironmentLost):
-                return
+                raise
         else:  # outside of the try: once a response has begun, failure can no longer be reported
             api.respond(invocation, result)
+        handler.settle()

@@ -14,7 +14,7 @@ from .app_process import AppProcess, signal_group
 from .app_server import AppServer
 from .c_modules import signal
 from .config import PRIVATE_PREFIX, Config
-from .errors import InitFault, ProtocolError, RuntimeApiFault
+from .errors import EnvironmentLost, InitFault, ProtocolError, RuntimeApiFault
 from .events import EnvironmentConfig, EventOptions
 from .extension import register
 from .logs import Log
@@ -38,15 +38,15 @@ def main() -> None:
     log = Log(as_json=environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON")
     try:
         run(environ, sys.argv[1:], log)
-    except (RuntimeApiFault, ProtocolError) as fault:
-        log("ERROR", str(fault))
+    except (RuntimeApiFault, ProtocolError, EnvironmentLost) as fault:
+        log("ERROR", f"the process ends: {fault}")
     except BaseException as error:
         log("ERROR", trace_of(error))
     posix._exit(1)  # nothing is left to flush, and the stderr thread would be waited for
 
 
 def run(environ: Mapping[str, str], argv: list[str], log: Log) -> None:
-    """Start the app and serve invocations. Returns when the environment is of no more use."""
+    """Start the app and serve invocations. Returns when the start failed."""
     address = environ["AWS_LAMBDA_RUNTIME_API"]
     api = RuntimeApi(address, log)
     adopted = int(environ.get(PRIVATE_PREFIX + "APP_PID") or 0)

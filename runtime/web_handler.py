@@ -30,7 +30,11 @@ class WebHandler:
         self._margin_ms = config.deadline_margin_ms
         self._faults_are_errors = config.app_faults == "error"
 
-    def __call__(self, invocation: Invocation) -> Result:
+    def settle(self) -> None:
+        """What is left to do once the invocation is answered. Raises ``EnvironmentLost``."""
+        self._app.recover()
+
+    def handle(self, invocation: Invocation) -> Result:
         """The answer to the invocation. Raises ``InvocationFault``, whatever goes wrong."""
         try:
             return self._handle(invocation)

@@ -452,7 +452,7 @@ def test_a_lost_app_is_killed_with_what_it_forked(api: FakeRuntimeApi, tmp_path:
     assert len(family) == 2
     api.add_event(b'{"fault":"/die"}', request_id="die")
     assert api.wait_answer("die").document["errorType"] == "Runtime.AppExited"
-    assert not [pid for pid in family if is_running(pid)]
+    wait_until(lambda: not [pid for pid in family if is_running(pid)], "the family is gone")
 
 
 def test_a_lost_app_is_started_without_waiting_and_the_next_invocation_waits(
