@@ -11,9 +11,11 @@ Three rules:
    (``MSG_PEEK``) tells whether the peer has closed it, and one that was idle for long is not tried. The look leaves a
    gap, so a request with an idempotent method (RFC 9110 9.2.2) is sent once more when its reused connection died
    without a byte of an answer. A POST never is: it may have been processed.
-3. **The socket stays blocking, the deadline is SO_RCVTIMEO.** ``settimeout`` would make it non-blocking inside: one
-   more system call for each of ours, and MSG_WAITALL would return early. What is small never blocks in a send, since
-   each exchange begins with empty buffers; what is larger is sent while looking at the clock.
+3. **The socket stays blocking.** ``settimeout`` would make it non-blocking inside: one more system call for each of
+   ours, and MSG_WAITALL would return early. With a deadline it has a fixed SO_RCVTIMEO, after which the clock is looked
+   at, and the last second is waited for in ``poll``. SO_RCVTIMEO alone will not do: the kernel's timer wheel rounds it
+   up by as much as an eighth, which is seconds. What is small never blocks in a send, since each exchange begins with
+   empty buffers; what is larger is sent while looking at the clock.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ RECEIVE_SIZE = 64 * 1024
 # How much of a body of known length one receive call may wait for: the deadline is looked at in between.
 CHUNK = 1024 * 1024
 NEVER = float("inf")
-_FOREVER = bytes(16)
+# How long a receive blocks before the clock is looked at again.
+PATIENCE_S = 0.5
 
 
 class Connection:
@@ -108,7 +111,9 @@ class Connection:
     def _attempt(self, reader: ResponseReader, head: bytes, body: bytes, deadline: float | None) -> HttpResponse:
         try:
             sock = self._socket or self._open(deadline)
-            self._limit(sock, deadline)
+            if deadline is not None:
+                _remaining(deadline)
+                self._limit_waits(sock)
             sent, response = self._send(sock, reader, head, body, deadline)
             if response is None:
                 response = self._receive(sock, reader, deadline)
@@ -138,16 +143,11 @@ class Connection:
         self._used_at = time.time()
         return sock
 
-    def _limit(self, sock: socket.socket, deadline: float | None) -> None:
-        """Give the next receive on ``sock`` what is left until ``deadline``."""
-        if deadline is None:
-            if not self._timed:
-                return
-            timeval = _FOREVER
-        else:
-            timeval = _timeval(_remaining(deadline))
-        self._timed = deadline is not None
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+    def _limit_waits(self, sock: socket.socket) -> None:
+        """Let no receive on ``sock`` block for much longer than ``PATIENCE_S``."""
+        if not self._timed:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(PATIENCE_S))
+            self._timed = True
 
     def _send(
         self, sock: socket.socket, reader: ResponseReader, head: bytes, body: bytes, deadline: float | None
@@ -177,7 +177,7 @@ class Connection:
         watch = select.poll()
         watch.register(sock.fileno(), select.POLLIN | select.POLLOUT)
         while rest:
-            ready = watch.poll(None if deadline is None else int(_remaining(deadline) * 1000))
+            ready = watch.poll(None if deadline is None else _remaining(deadline) * 1000)
             if not ready:
                 raise BlockingIOError
             if ready[0][1] & ~select.POLLOUT:
@@ -192,18 +192,28 @@ class Connection:
     def _receive(self, sock: socket.socket, reader: ResponseReader, deadline: float | None) -> HttpResponse:
         try:
             while True:
-                if missing := reader.missing:
-                    data = sock.recv(min(missing, CHUNK), socket.MSG_WAITALL)
-                else:
-                    data = sock.recv(RECEIVE_SIZE)
+                whole = socket.MSG_WAITALL
+                if deadline is not None and deadline - time.time() < 2 * PATIENCE_S:
+                    self._await_data(sock, deadline)
+                    whole = 0
+                try:
+                    if missing := reader.missing:
+                        data = sock.recv(min(missing, CHUNK), whole)
+                    else:
+                        data = sock.recv(RECEIVE_SIZE)
+                except BlockingIOError:  # PATIENCE_S are over
+                    continue
                 response = reader.feed(data) if data else reader.feed_eof()
                 if response is not None:
                     return response
-                self._limit(sock, deadline)
-        except BlockingIOError:
-            raise ExchangeTimeout(f"{self} did not answer in time") from None
         except OSError as error:
             raise ConnectionLost(f"{self} reset the connection: {error}") from error
+
+    def _await_data(self, sock: socket.socket, deadline: float) -> None:
+        watch = select.poll()
+        watch.register(sock.fileno(), select.POLLIN)
+        if not watch.poll(_remaining(deadline) * 1000):
+            raise ExchangeTimeout(f"{self} did not answer in time")
 
     def __str__(self) -> str:
         return f"{self._address[0]}:{self._address[1]}"
