@@ -24,6 +24,14 @@ _WHITE_SPACE = " \t\n\r"  # RFC 8259 section 2
 # CPython refuses longer decimal integers, because reading them takes quadratic time.
 _LONGEST_INTEGER = 4300
 
+# For quote_large. The backslash comes first: the other escapes bring new ones.
+_COMMON_ESCAPES = ((b"\\", b"\\\\"), (b'"', b'\\"'), (b"\n", b"\\n"), (b"\r", b"\\r"), (b"\t", b"\\t"))
+_UNESCAPED = bytes(octet for octet in range(0x20, 0x100) if octet not in b'"\\')
+_NOT_RARE = bytes(octet for octet in range(0x100) if octet >= 0x20 or octet in b"\n\r\t")
+_SAMPLE_SIZE = 64 * 1024
+# Each escape costs a search: with more than one in ten the encoder is faster, which looks at every character once.
+_DENSITY_LIMIT = 10
+
 
 def loads(payload: bytes) -> object:
     """The value that ``payload`` spells (one JSON text in UTF-8, RFC 8259), else ``ValueError`` with a short reason.
@@ -57,6 +65,20 @@ def dumps_ascii(value: object) -> str:
 def quote(text: str) -> bytes:
     """``text`` as a JSON string in UTF-8, with its quotation marks; a lone surrogate becomes U+FFFD."""
     return utf8(_quote(text))
+
+
+def quote_large(octets: bytes) -> bytes:
+    """Valid UTF-8 as a JSON string, like ``quote`` of its text: faster where few of many characters need an escape.
+
+    Half the time for prose, HTML and code, a quarter for text without any; the same for dense JSON (decision 0008).
+    """
+    sample = octets[:_SAMPLE_SIZE]
+    is_dense = len(sample.translate(None, _UNESCAPED)) * _DENSITY_LIMIT > len(sample)
+    if is_dense or octets.translate(None, _NOT_RARE):
+        return quote(octets.decode())
+    for character, escape in _COMMON_ESCAPES:
+        octets = octets.replace(character, escape)
+    return b'"%b"' % octets
 
 
 def utf8(text: str) -> bytes:

@@ -88,9 +88,19 @@ def serve_app(
         process.kill()
         api.fail_init(fault)
         return
+    keep_freed_memory()
     options = EventOptions(config.events_path, config.context_headers, environment_config(environ))
     serve(api, WebHandler(config, app, options, log))
     del extension
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep the blocks that large bodies were in, instead of mapping new pages for each invocation.
+
+    It maps blocks above a threshold afresh, and raises that for good once such a block is freed, up to 32 MiB: one block
+    that is larger than any body, never touched. docs/decisions/0008 has the number; other C libraries do not mind.
+    """
+    bytes(16 << 20)
 
 
 def environment_config(environ: Mapping[str, str]) -> EnvironmentConfig:

@@ -156,6 +156,22 @@ def test_quote_is_dumps_of_a_string(codec: Any, text: str) -> None:
     assert codec.utf8(text) == json.loads(codec.quote(text)).encode()
 
 
+LARGE = {
+    "nothing-to-escape": "abc é 😀 \x7f" * 20_000,
+    "few-escapes": 'He said: "no" \\ yes.\t\r\nAnd so on, and so on, for a while.' * 5_000,
+    "dense-escapes": '{"a":"b","c":["d"]}\n' * 10_000,
+    "sparse-then-dense": "a" * 100_000 + '"\\' * 100_000,
+    "a-rare-control-character-at-the-end": "a" * 100_000 + "\x00\x1f\x0b\x08\x0c",
+    "short": '"',
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_large_text_is_quoted_like_a_small_one(codec: Any, name: str) -> None:
+    assert codec.quote_large(LARGE[name].encode()) == codec.quote(LARGE[name])
+
+
 texts = st.text(st.characters(codec=None, exclude_categories=()))
 documents = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
