@@ -9,6 +9,7 @@ from __future__ import annotations
 import posix
 
 from .errors import InitFault
+from .messages import is_token
 from .values import NamedTuple
 
 TYPE_CHECKING = False
@@ -55,6 +56,12 @@ def _path(text: str) -> str:
     if not (text.startswith("/") and text.isascii() and text.isprintable() and " " not in text and "#" not in text):
         raise ValueError("a path that begins with / and has no spaces, such as /health")
     return text
+
+
+def _field_name(text: str) -> str:
+    if not is_token(text):
+        raise ValueError("the name of a header, such as x-authorization")
+    return text.lower()
 
 
 def _host(text: str) -> str:
@@ -126,6 +133,10 @@ SETTINGS = (
     ),
     Setting("async_init", "FAIRLEAD_ASYNC_INIT", ("AWS_LWA_ASYNC_INIT",), "false", _boolean),
     Setting("events_path", "FAIRLEAD_PASS_THROUGH_PATH", ("AWS_LWA_PASS_THROUGH_PATH",), "/events", _path),
+    Setting("base_path", "FAIRLEAD_REMOVE_BASE_PATH", ("AWS_LWA_REMOVE_BASE_PATH",), "", _path),
+    Setting(
+        "authorization_source", "FAIRLEAD_AUTHORIZATION_SOURCE", ("AWS_LWA_AUTHORIZATION_SOURCE",), "", _field_name
+    ),
     Setting("context_headers", "FAIRLEAD_CONTEXT_HEADERS", (), "true", _boolean),
     Setting("app_faults", "FAIRLEAD_APP_FAULTS", (), "response", _choice(response="response", error="error")),
     Setting("deadline_margin_ms", "FAIRLEAD_DEADLINE_MARGIN_MS", (), "200", _integer(0, 60_000)),
@@ -147,6 +158,8 @@ class Config(NamedTuple):
     readiness_timeout_s: int
     async_init: bool
     events_path: str
+    base_path: str
+    authorization_source: str
     context_headers: bool
     app_faults: str
     deadline_margin_ms: int

@@ -192,7 +192,7 @@ class Connection:
     def _receive(self, sock: socket.socket, reader: ResponseReader, deadline: float | None) -> HttpResponse:
         try:
             while True:
-                whole = socket.MSG_WAITALL
+                whole = int(socket.MSG_WAITALL)
                 if deadline is not None and deadline - time.time() < 2 * PATIENCE_S:
                     self._await_data(sock, deadline)
                     whole = 0

@@ -50,7 +50,7 @@ class ResponseTooLarge(InvocationFault):
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(
             "Function.ResponseSizeTooLarge",
-            f"the response payload has {size} bytes, more than Lambda's limit of {limit} bytes",
+            f"the response payload has {size} bytes, more than the limit of {limit} bytes",
         )
 
 

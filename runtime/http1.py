@@ -36,7 +36,7 @@ trailers (6.5.1)                    must be well-formed, then dropped: a payload
 from __future__ import annotations
 
 from .errors import BodyTooLarge, ConnectionLost, ProtocolError
-from .messages import HttpRequest, HttpResponse
+from .messages import HttpRequest, HttpResponse, is_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +66,6 @@ INFORMATIONAL_LIMIT = 100
 LENGTH_DIGITS = 18
 CHUNK_SIZE_DIGITS = 16
 _HEX = b"0123456789abcdefABCDEF"
-_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 class _Remembered(dict[str, "Result"]):
@@ -86,7 +85,7 @@ class _Remembered(dict[str, "Result"]):
 def _field_name(written: str) -> str:
     """The name in lower case, or "" if it is none."""
     name = written.rstrip(" \t")
-    return name.lower() if _TOKEN.issuperset(name) else ""
+    return name.lower() if is_token(name) else ""
 
 
 _FIELD_NAMES = _Remembered(_field_name)
@@ -460,7 +459,7 @@ class _ChunkedBody:
     def _trailer(self, line: bytes) -> bool:
         # Stricter than in the head, where a bad line costs a field only: here it may be the next answer's status line.
         name, colon, _ = line.partition(b":")
-        if line and not (colon and _TOKEN.issuperset(name.decode("latin-1")) and name):
+        if line and not (colon and is_token(name.decode("latin-1"))):
             raise self._malformed(f"{line[:50]!r} is no trailer")
         self._line_limit -= len(line)
         return not line

@@ -89,7 +89,13 @@ def serve_app(
         api.fail_init(fault)
         return
     keep_freed_memory()
-    options = EventOptions(config.events_path, config.context_headers, environment_config(environ))
+    options = EventOptions(
+        config.events_path,
+        config.context_headers,
+        environment_config(environ),
+        config.base_path,
+        config.authorization_source,
+    )
     serve(api, WebHandler(config, app, options, log))
     del extension
 
@@ -97,8 +103,8 @@ def serve_app(
 def keep_freed_memory() -> None:
     """Have glibc keep the blocks that large bodies were in, instead of mapping new pages for each invocation.
 
-    It maps blocks above a threshold afresh, and raises that for good once such a block is freed, up to 32 MiB: one block
-    that is larger than any body, never touched. docs/decisions/0008 has the number; other C libraries do not mind.
+    It maps blocks above a threshold afresh, and raises that for good once such a block is freed, up to 32 MiB: one
+    block that is larger than any body, never touched. Other C libraries do not mind.
     """
     bytes(16 << 20)
 

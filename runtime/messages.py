@@ -30,6 +30,14 @@ class HttpResponse(NamedTuple):
     body: bytes = b""
 
 
+_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+def is_token(name: str) -> bool:
+    """Whether ``name`` is a token (RFC 9110 section 5.6.2), as field names and methods have to be."""
+    return name != "" and _TOKEN.issuperset(name)
+
+
 def header(headers: Headers, name: str) -> str | None:
     """The first value of the field ``name`` (lower-case), or None."""
     for candidate, value in headers:

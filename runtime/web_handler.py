@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from .errors import BadRequest, EnvironmentLost, InvocationFault, ResponseTooLarge
 from .events import detect
-from .events.trigger import warning_for
-from .invocation import PAYLOAD_LIMIT, Invocation, Result
+from .invocation import Invocation, Result
 from .json_codec import loads
 from .messages import HttpResponse
 from .report import internal_fault, trace_of
@@ -62,10 +61,10 @@ class WebHandler:
         request = event_format.to_request(event, invocation, self._options)
         response = self._app.ask(request, self._deadline(invocation))
         payload = event_format.to_payload(response, event)
-        if payload == b"null" and not event_format.is_http and (warning := warning_for(response, event)):
+        for warning in event_format.warnings(event, request, response, payload):
             self._log("WARN", warning, invocation.request_id)
-        if len(payload) > PAYLOAD_LIMIT:
-            raise ResponseTooLarge(len(payload), PAYLOAD_LIMIT)
+        if len(payload) > event_format.payload_limit:
+            raise ResponseTooLarge(len(payload), event_format.payload_limit)
         return payload
 
     def _deadline(self, invocation: Invocation) -> float | None:

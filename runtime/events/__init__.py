@@ -6,13 +6,14 @@ docs/events.md describes the result for users, tests/data/events holds one case 
 
 from __future__ import annotations
 
+from ..invocation import PAYLOAD_LIMIT
 from ..values import NamedTuple
-from . import alb, http_api, rest_api, shapes, trigger
+from . import alb, http_api, lattice, rest_api, shapes, trigger, warnings, websocket
 from .options import EnvironmentConfig, EventOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from ..invocation import Invocation
@@ -22,31 +23,54 @@ __all__ = ["FORMATS", "EnvironmentConfig", "EventFormat", "EventOptions", "detec
 
 
 class EventFormat(NamedTuple):
-    """One kind of event. Neither function raises anything but ``InvocationFault``, of which ``BadRequest`` is one."""
+    """One kind of event. The first two functions raise nothing but ``InvocationFault``, of which ``BadRequest`` is one.
+
+    ``warnings`` has a sentence for each thing that the app's author should know about an exchange; mostly it is empty.
+    """
 
     name: str
     is_http: bool  # whether a client waits for an HTTP status
     matches: Callable[[dict[str, Any]], bool]
     to_request: Callable[[Any, Invocation, EventOptions], HttpRequest]
     to_payload: Callable[[HttpResponse, object], bytes]  # the second argument is the event
+    warnings: Callable[[object, HttpRequest, HttpResponse, bytes], Sequence[str]] = warnings.of_request
+    payload_limit: int = PAYLOAD_LIMIT  # bytes of what to_payload gives; the service refuses more
 
 
 def _trigger(name: str, matches: Callable[[dict[str, Any]], bool]) -> EventFormat:
-    return EventFormat(name, False, matches, trigger.to_request, trigger.to_payload)
+    return EventFormat(name, False, matches, trigger.to_request, trigger.to_payload, warnings.of_trigger)
 
+
+def _api_gateway(
+    name: str,
+    matches: Callable[[dict[str, Any]], bool],
+    to_request: Callable[[Any, Invocation, EventOptions], HttpRequest],
+    to_payload: Callable[[HttpResponse, object], bytes],
+) -> EventFormat:
+    return EventFormat(name, True, matches, to_request, to_payload, warnings.of_api_gateway)
+
+
+ALB_LIMIT = 1024 * 1024  # of the response's JSON
+LATTICE_LIMIT = 6 * 1024 * 1024
 
 # The first that matches. The order is part of the rule: many events also match a line below their own.
 FORMATS = (
     _trigger("authorizer", shapes.is_authorizer),
-    EventFormat("alb-multi", True, shapes.is_alb_multi, alb.to_request, alb.to_payload_multi),
-    EventFormat("alb", True, shapes.is_alb, alb.to_request, alb.to_payload_single),
-    _trigger("websocket", shapes.is_websocket),
+    EventFormat("alb-multi", True, shapes.is_alb_multi, alb.to_request, alb.to_payload_multi, payload_limit=ALB_LIMIT),
+    EventFormat(
+        "alb", True, shapes.is_alb, alb.to_request, alb.to_payload_single, warnings.of_single_values, ALB_LIMIT
+    ),
+    EventFormat("websocket", True, shapes.is_websocket, trigger.to_request, websocket.to_payload),
     EventFormat("function-url", True, shapes.is_function_url, http_api.function_url_to_request, http_api.to_payload),
-    EventFormat("http-api-2", True, shapes.is_payload_2, http_api.to_request, http_api.to_payload),
-    _trigger("lattice-2", shapes.is_lattice_2),
-    EventFormat("http-api-1", True, shapes.is_http_api_1, rest_api.http_api_to_request, rest_api.to_payload),
-    EventFormat("rest-api", True, shapes.is_payload_1, rest_api.to_request, rest_api.to_payload),
-    _trigger("lattice-1", shapes.is_lattice_1),
+    _api_gateway("http-api-2", shapes.is_payload_2, http_api.to_request, http_api.to_payload),
+    EventFormat(
+        "lattice-2", True, shapes.is_lattice_2, lattice.to_request, lattice.to_payload, payload_limit=LATTICE_LIMIT
+    ),
+    _api_gateway("http-api-1", shapes.is_http_api_1, rest_api.http_api_to_request, rest_api.to_payload),
+    _api_gateway("rest-api", shapes.is_payload_1, rest_api.to_request, rest_api.to_payload),
+    EventFormat(
+        "lattice-1", True, shapes.is_lattice_1, lattice.to_request_1, lattice.to_payload, payload_limit=LATTICE_LIMIT
+    ),
     _trigger("trigger", lambda _event: True),
 )
 _TRIGGER = FORMATS[-1]

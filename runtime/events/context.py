@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..json_codec import dumps_ascii, loads, utf8
-from .fields import LAMBDA_CONTEXT, REQUEST_CONTEXT, TENANT_ID, TRACE_ID, is_safe
+from .fields import LAMBDA_CONTEXT, LEFT_OUT_FIELD, REQUEST_CONTEXT, TENANT_ID, TRACE_ID, is_safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,12 +11,19 @@ if TYPE_CHECKING:
     from .fields import Line
     from .options import EnvironmentConfig, EventOptions
 
+# Bytes of one value. API Gateway lets 10,240 bytes of a client's header through and Node reads 16,384 in all, so 6,144
+# are left: 1,024 for the other context header and 512 for trace id, tenant and forwarded fields. It also keeps the
+# line below the 8,190 bytes of gunicorn and Apache. Beyond it the server, not the app, would answer: 400 or 431.
+LONGEST_VALUE = 4_608
+# What the app gets in place of a request context that is too long, so that it can tell that from none.
+LEFT_OUT = (LEFT_OUT_FIELD, REQUEST_CONTEXT)
+
 
 def context_lines(request_context: object, invocation: Invocation, options: EventOptions) -> list[Line]:
     """The two context headers of an HTTP event, unless the options leave them out, and the tenant."""
     lines = []
     if options.context_headers:
-        lines += _json_line(REQUEST_CONTEXT, request_context)
+        lines += _json_line(REQUEST_CONTEXT, request_context) or [LEFT_OUT]
         lines += _json_line(LAMBDA_CONTEXT, lambda_context(invocation, options.environment))
     return lines + tenant_line(invocation)
 
@@ -78,7 +85,9 @@ def _json_object(source: str) -> dict[str, object] | None:
 
 
 def _json_line(name: str, value: object) -> list[Line]:
+    """The line, or none where the value is too long or nested too deeply: half of a context would mislead."""
     try:
-        return [(name, dumps_ascii(value))]
-    except ValueError:  # nested deeper than the encoder can go; half of a context would mislead
+        spelled = dumps_ascii(value)
+    except ValueError:
         return []
+    return [(name, spelled)] if len(spelled) <= LONGEST_VALUE else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..json_codec import utf8
+from ..messages import is_token
 from .lenient import mapping, text
 
 TYPE_CHECKING = False
@@ -10,8 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     Line = tuple[str, str]
-
-_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 # RFC 9110 section 7.6.1. The names that a Connection field lists are kept all the same: a client could list
 # Authorization or X-Forwarded-For there and have them removed.
@@ -27,16 +26,12 @@ LAMBDA_CONTEXT = "x-amzn-lambda-context"
 TENANT_ID = "x-amz-tenant-id"
 TRACE_ID = "x-amzn-trace-id"
 EVENT_SOURCE = "x-fairlead-event-source"
+LEFT_OUT_FIELD = "x-fairlead-left-out"
 _OURS = frozenset((REQUEST_CONTEXT, LAMBDA_CONTEXT, TENANT_ID, EVENT_SOURCE))
 _OUR_PREFIX = "x-fairlead-"
 
 _TO_SPACE = {ord(character): " " for character in "\r\n\0"}
 _BREAKING = frozenset("\r\n\0")
-
-
-def is_token(name: str) -> bool:
-    """Whether ``name`` is a token (RFC 9110 section 5.6.2), as field names and methods have to be."""
-    return name != "" and _TOKEN.issuperset(name)
 
 
 def _is_dropped_from_request(name: str) -> bool:

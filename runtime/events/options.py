@@ -21,3 +21,5 @@ class EventOptions(NamedTuple):
     events_path: str = "/events"  # where triggers are posted to
     context_headers: bool = True  # whether the app gets the two context headers, which can be many kilobytes
     environment: EnvironmentConfig = EnvironmentConfig()
+    base_path: str = ""  # "/api": whole segments that the app does not see in front of its paths
+    authorization_source: str = ""  # a field name in lower case: what it holds is the app's Authorization

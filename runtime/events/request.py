@@ -7,11 +7,12 @@ import binascii
 from ..c_modules import socket
 from ..errors import BadRequest
 from ..json_codec import utf8
-from ..messages import HttpRequest, header, header_values
+from ..messages import HttpRequest, header, header_values, is_token
 from ..values import NamedTuple
 from .context import context_lines
-from .fields import TRACE_ID, clean, is_safe, is_token
+from .fields import TRACE_ID, clean, is_safe
 from .lenient import items, mapping, text
+from .target import without_base_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _COMMON_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 # RFC 9110 section 8.6: no Content-Length for an empty body where the method does not anticipate one.
 _BODILESS_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "DELETE", "TRACE", "CONNECT"))
+_PREFIX = "x-forwarded-prefix"
+_AUTHORIZATION = "authorization"
 _REWRITTEN = frozenset(("host", "cookie", TRACE_ID))
 
 
@@ -40,11 +43,14 @@ class Parts(NamedTuple):
 
 def assemble(parts: Parts, event: dict[str, Any], invocation: Invocation, options: EventOptions) -> HttpRequest:
     """The request that ``event`` stands for. ``BadRequest`` when its method or its body cannot be sent."""
+    if options.base_path or options.authorization_source:
+        parts = _adapted(parts, options)
     method = _method(parts.method)
     body = _body(event)
     request_context = mapping(event.get("requestContext"))
     known = dict(parts.lines)
     headers = [("host", _host(parts.lines, request_context))]
+    headers += context_lines(request_context, invocation, options)
     headers += [line for line in parts.lines if line[0] not in _REWRITTEN]
     headers += _cookie_line(parts)
     if "x-forwarded-for" not in known or "x-forwarded-proto" not in known or "x-forwarded-port" not in known:
@@ -53,10 +59,26 @@ def assemble(parts: Parts, event: dict[str, Any], invocation: Invocation, option
         headers.append((TRACE_ID, invocation.trace_id))
     elif TRACE_ID in known:
         headers.append((TRACE_ID, known[TRACE_ID]))
-    headers += context_lines(request_context, invocation, options)
     if body or method not in _BODILESS_METHODS:
         headers.append(("content-length", str(len(body))))
     return HttpRequest(method, parts.target, headers, body)
+
+
+def _adapted(parts: Parts, options: EventOptions) -> Parts:
+    """The parts with what the options move about."""
+    target, lines = parts.target, parts.lines
+    base_path = options.base_path.rstrip("/")
+    if base_path:
+        below = without_base_path(target, base_path)
+        lines = [line for line in lines if line[0].replace("_", "-") != _PREFIX]
+        if below is not None:
+            # What frameworks put in front of the links they make; there is no standard, but one name for it.
+            target, lines = below, [*lines, (_PREFIX, base_path)]
+    source = options.authorization_source
+    credentials = header(lines, source) if source else None
+    if credentials is not None:
+        lines = [line for line in lines if line[0] not in (source, _AUTHORIZATION)] + [(_AUTHORIZATION, credentials)]
+    return parts._replace(target=target, lines=lines)
 
 
 def _method(value: object) -> str:

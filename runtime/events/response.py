@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 
-from ..json_codec import dumps, quote
+from ..json_codec import dumps, quote, quote_large
 from ..messages import header_values
 
 TYPE_CHECKING = False
@@ -92,6 +92,9 @@ _TEXT_APPLICATION_TYPES = frozenset(
     )
 )
 _TEXT_SUFFIXES = ("+json", "+xml", "+yaml")
+# Above this the work on the text counts, below it the calls do.
+LARGE = 16 * 1024
+BODILESS = (204, 304)  # statuses whose answer never has a body (RFC 9110 section 6.4.1)
 _UTF_8 = frozenset(("", "utf-8", "utf8", "us-ascii", "ascii"))
 
 
@@ -132,11 +135,12 @@ def payload(head: dict[str, object], lines: list[Line], response: HttpResponse) 
 
     The body is put between the bytes of the rest: through the encoder it would be copied several times.
     """
-    body = b"" if response.status in (204, 304) else response.body
+    body = b"" if response.status in BODILESS else response.body
     text = text_of(lines, body)
     start = dumps(head)[:-1]
     if text is not None:
-        return b"".join((start, b',"body":', quote(text), b',"isBase64Encoded":false}'))
+        quoted = quote(text) if len(body) < LARGE else quote_large(body)
+        return b"".join((start, b',"body":', quoted, b',"isBase64Encoded":false}'))
     base64 = binascii.b2a_base64(body, newline=False)
     return b"".join((start, b',"body":"', base64, b'","isBase64Encoded":true}'))
 

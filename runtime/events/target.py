@@ -75,6 +75,19 @@ def origin_form(path: str, query: str) -> str:
     return f"{rooted}?{query}" if query else rooted
 
 
+def without_base_path(target: str, base_path: str) -> str | None:
+    """``target`` (in origin-form) as it is below ``base_path``, or None when it is not below it.
+
+    Whole segments, once: ``/api`` is in front of ``/api/x`` and not of ``/apis``, and leaves ``/api`` of ``/api/api``.
+    """
+    if not target.startswith(base_path):
+        return None
+    rest = target[len(base_path) :]
+    if rest.startswith("/"):
+        return rest
+    return "/" + rest if rest == "" or rest.startswith("?") else None
+
+
 def percent_decoded(path: str) -> str:
     """``path`` with every well-formed ``%XX`` decoded, as UTF-8."""
     head, *rest = path.split("%")

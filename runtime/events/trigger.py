@@ -6,7 +6,7 @@ Nothing is parsed and written again on the way, so large numbers, the order of k
 from __future__ import annotations
 
 from ..errors import InvocationFault
-from ..json_codec import dumps, loads
+from ..json_codec import dumps, loads, utf8
 from ..messages import HttpRequest, header
 from .context import trigger_context_lines
 from .fields import EVENT_SOURCE, is_safe
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"
 _LONGEST_MESSAGE = 4096  # bytes of the app's answer that go into an error message
 _LONGEST_SOURCE = 64
+_LONGEST_ERROR_NAME = 64
+_WHITE_SPACE = b" \t\r\n"
+# Those whose event source mapping can ask for ReportBatchItemFailures
+# (https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventsourcemapping.html).
+_WITH_BATCH_REPORTS = frozenset(("aws:sqs", "aws:kinesis", "aws:dynamodb", "aws:kafka", "SelfManagedKafka"))
 
 
 def to_request(event: object, invocation: Invocation, options: EventOptions) -> HttpRequest:
@@ -57,39 +62,83 @@ def source_of(event: object) -> str:
 def to_payload(response: HttpResponse, event: object) -> bytes:
     """The invocation's result: the app's JSON as it is, ``null`` for no answer, a JSON string for text.
 
-    ``InvocationFault`` ``Function.Status<code>`` for every status but 2xx: a queue must not delete what was not
-    processed, and a redirect to a login page has processed nothing.
+    ``InvocationFault`` for every status but 2xx: a queue must not delete what was not processed, and a redirect to a
+    login page has processed nothing.
     """
     if not 200 <= response.status <= 299:
-        raise InvocationFault(f"Function.Status{response.status}", _fault_message(response))
-    if not response.body.strip(b" \t\r\n"):
+        raise InvocationFault(_error_type(response), _fault_message(response))
+    if not response.body.strip(_WHITE_SPACE):
         return b"null"
-    if _is_json(response.body):
-        return response.body
-    if source_of(event) == UNKNOWN:
-        return dumps(response.body.decode("utf-8", "replace"))
-    # A source with batch failure reports takes anything it cannot read for "all failed"; others read nothing.
-    return b"null"
+    try:
+        document = loads(response.body)
+    except ValueError:
+        if source_of(event) == UNKNOWN:
+            return dumps(response.body.decode("utf-8", "replace"))
+        # A source with batch failure reports takes anything it cannot read for "all failed"; others read nothing.
+        return b"null"
+    return _batch_report(document, event) or response.body
 
 
 def warning_for(response: HttpResponse, event: object) -> str | None:
-    """What to tell the app's author about an answer that ``to_payload`` could not hand on as it is."""
+    """What to tell the app's author about an answer that means something else than it may have been meant to."""
+    if not 200 <= response.status <= 299 or not response.body.strip(_WHITE_SPACE):
+        return None
+    # Direct invokes are answered with text or with whatever they understand.
     source = source_of(event)
-    is_success = 200 <= response.status <= 299
-    if not is_success or source == UNKNOWN or not response.body.strip(b" \t\r\n") or _is_json(response.body):
+    if source == UNKNOWN:
+        return None
+    try:
+        document = loads(response.body)
+    except ValueError:
+        return (
+            f"the app answered an event from {source} with {len(response.body)} bytes that are not JSON; the result is"
+            ' null. Answer with JSON, such as {"batchItemFailures": []}, or with an empty body'
+        )
+    status = mapping(document).get("statusCode")
+    if type(status) is not int or 200 <= status <= 299:
         return None
     return (
-        f"the app answered an event from {source} with {len(response.body)} bytes that are not JSON; the result is"
-        ' null. Answer with JSON, such as {"batchItemFailures": []}, or with an empty body'
+        f"the app answered an event from {source} with status {response.status} and a document that says statusCode"
+        f" {status}: only the former counts, so the event was processed. Answer with that status to fail the invocation"
     )
 
 
-def _is_json(body: bytes) -> bool:
+def _batch_report(document: object, event: object) -> bytes | None:
+    """The report of a partial batch that is wrapped as an HTTP answer, ``{"statusCode": 200, "body": "{...}"}``.
+
+    As such a queue would read it as "all succeeded" and delete the messages that failed. None for all else.
+    """
+    answer = mapping(document)
+    if "statusCode" not in answer or "batchItemFailures" in answer or source_of(event) not in _WITH_BATCH_REPORTS:
+        return None
+    body = answer.get("body")
     try:
-        loads(body)
+        report = loads(utf8(body)) if isinstance(body, str) else body
     except ValueError:
+        return None
+    if "batchItemFailures" not in mapping(report):
+        return None
+    return utf8(body) if isinstance(body, str) else dumps(report)
+
+
+def _error_type(response: HttpResponse) -> str:
+    """``Function.<errorType>`` when the app answers with a JSON object that names one, else ``Function.Status<code>``.
+
+    Letters only: the platform keeps no other names, and this one goes into a header field.
+    """
+    name = None
+    if b'"errorType"' in response.body:
+        try:
+            name = mapping(loads(response.body)).get("errorType")
+        except ValueError:
+            pass  # a text that mentions the word
+    return f"Function.{name}" if _is_error_name(name) else f"Function.Status{response.status}"
+
+
+def _is_error_name(name: object) -> bool:
+    if not isinstance(name, str) or not 2 <= len(name) <= _LONGEST_ERROR_NAME:
         return False
-    return True
+    return name.isascii() and name.isalpha() and name[0].isupper()
 
 
 def _fault_message(response: HttpResponse) -> str:

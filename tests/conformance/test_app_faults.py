@@ -274,3 +274,29 @@ def test_an_answer_of_exactly_the_limit_is_posted_and_one_byte_more_is_not(api: 
     fits = LIMIT - empty
     assert len(invoke(api, function_url(f"/large/{fits}")).body) == LIMIT
     assert invoke(api, function_url(f"/large/{fits + 1}")).document["statusCode"] == 502
+
+
+def test_a_load_balancers_answer_has_its_own_limit(shared: tuple[FakeRuntimeApi, BootstrapProcess]) -> None:
+    """1 MiB: the load balancer would answer 502 by itself, and nobody would know why."""
+    api, process = shared
+    event = {"requestContext": {"elb": {}}, "httpMethod": "GET", "path": "/large/1100000", "headers": {}}
+    document = invoke(api, json.dumps(event).encode()).document
+    assert (document["statusCode"], document["statusDescription"]) == (502, "502 Bad Gateway")
+    process.wait_output("more than the limit of 1048576 bytes")
+
+
+def test_headers_that_api_gateway_would_refuse_are_warned_of(shared: tuple[FakeRuntimeApi, BootstrapProcess]) -> None:
+    api, process = shared
+    event = {"httpMethod": "GET", "path": "/header-100k"}
+    assert invoke(api, json.dumps(event).encode()).document["statusCode"] == 200
+    process.wait_output("[WARN]")
+
+
+def test_settings_of_the_translation_reach_it(api: FakeRuntimeApi) -> None:
+    settings = {"FAIRLEAD_REMOVE_BASE_PATH": "/api", "AWS_LWA_AUTHORIZATION_SOURCE": "X-Auth"}
+    start_bootstrap(api, command=app("echo.py"), environment=settings)
+    event = function_url("/api/items", headers={"x-auth": "Bearer 1", "authorization": "AWS4"})
+    received = json.loads(invoke(api, event).document["body"])
+    assert received["target"] == "/items"
+    assert ["x-forwarded-prefix", "/api"] in received["headers"]
+    assert [value for name, value in received["headers"] if name == "authorization"] == ["Bearer 1"]

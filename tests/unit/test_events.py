@@ -5,11 +5,12 @@ A case is ``tests/data/events/<format>/<rule>.json``, an event. Beside it lies w
 ``<rule>.http``           the request; in place of the body, ``<payload>`` stands for the event's own bytes
 ``<rule>.body``           the body in base64, where it is no plain text
 ``<rule>.fault.json``     instead of a request: the ``InvocationFault``; ``message`` is how its message begins
-``<rule>.options.json``   ``options`` of the translation (context headers are off unless asked for) and ``invocation``
+``<rule>.options.json``   ``options`` of the translation (context headers are off unless asked for), ``invocation``, and
+                          the ``warnings`` that the request deserves
 
 ``<rule>.response.json`` needs no event of that name. It holds the app's ``response`` (``body`` or ``body_base64``), the
-``event`` where that matters, and ``payload`` (a JSON value), ``payload_text`` (exact) or ``fault``; for triggers also
-the ``warning``. Adding a case adds files and no code.
+``event`` where that matters, and ``payload`` (a JSON value), ``payload_text`` (exact) or ``fault``; also ``warnings``.
+Adding a case adds files and no code.
 """
 
 from __future__ import annotations
@@ -26,7 +27,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import BadRequest, InvocationFault
-from runtime.events import FORMATS, EnvironmentConfig, EventFormat, EventOptions, alb, detect, fields, response, trigger
+from runtime.events import (
+    FORMATS,
+    EnvironmentConfig,
+    EventFormat,
+    EventOptions,
+    alb,
+    detect,
+    fields,
+    response,
+    trigger,
+    websocket,
+)
 from runtime.invocation import Invocation
 from runtime.json_codec import loads
 from runtime.messages import HttpRequest, HttpResponse, header_values
@@ -34,11 +46,16 @@ from runtime.messages import HttpRequest, HttpResponse, header_values
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data" / "events"
 BY_NAME = {candidate.name: candidate for candidate in FORMATS}
-HTTP_FORMATS = [candidate for candidate in FORMATS if candidate.is_http]
+# A WebSocket API's client waits for a status too, but its events go to the app as a trigger's do.
+POSTED = [candidate for candidate in FORMATS if candidate.to_request is trigger.to_request]
+HTTP_FORMATS = [candidate for candidate in FORMATS if candidate not in POSTED]
 REQUEST_ID = "8476a536-e9f4-11e8-9739-2dfe598c3fcd"
 TOKEN = set("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
 STRIPPED = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect"}
-OURS = {"x-amzn-request-context", "x-amzn-lambda-context", "x-amz-tenant-id", "x-fairlead-event-source"}
+OURS = {"x-amzn-request-context", "x-amzn-lambda-context", "x-amz-tenant-id"}
+OURS |= {"x-fairlead-event-source", "x-fairlead-left-out"}
+
+ASKED = HttpRequest("GET", "/", [("host", "app.example")])
 
 FILES = sorted(DATA.glob("*/*"))
 EVENTS = [path for path in FILES if path.suffix == ".json" and "." not in path.stem]
@@ -96,6 +113,9 @@ def test_event_becomes_the_request_beside_it(path: Path) -> None:
     assert head_of(request) == head + blank
     assert request.body == expected_body(path, body)
     check_request(request)
+    event = loads(path.read_bytes())
+    warnings = detect(event).warnings(event, request, HttpResponse(200, "OK", []), b"null")
+    assert list(warnings) == read_json(beside(path, ".options.json")).get("warnings", [])
 
 
 @pytest.mark.parametrize("path", [path for path in EVENTS if beside(path, ".fault.json").exists()], ids=case_name)
@@ -112,8 +132,6 @@ def test_response_becomes_the_payload(path: Path) -> None:
     case = read_json(path)
     event_format, event = BY_NAME[path.parent.name], case.get("event")
     answer = response_of(case["response"])
-    if not event_format.is_http:
-        assert trigger.warning_for(answer, event) == case["warning"]
     if "fault" in case:
         with pytest.raises(InvocationFault) as fault:
             event_format.to_payload(answer, event)
@@ -124,6 +142,7 @@ def test_response_becomes_the_payload(path: Path) -> None:
         assert payload.decode() == case["payload_text"]
     else:
         assert json.loads(payload) == case["payload"]
+    assert list(event_format.warnings(event, ASKED, answer, payload)) == case.get("warnings", [])
 
 
 def response_of(case: dict[str, Any]) -> HttpResponse:
@@ -148,7 +167,8 @@ def test_the_trigger_is_last_and_takes_everything() -> None:
     assert FORMATS[-1].name == "trigger"
     assert FORMATS[-1].matches({})
     assert [candidate.name for candidate in FORMATS if candidate.is_http] == [
-        *("alb-multi", "alb", "function-url", "http-api-2", "http-api-1", "rest-api")
+        *("alb-multi", "alb", "websocket", "function-url", "http-api-2", "lattice-2", "http-api-1", "rest-api"),
+        "lattice-1",
     ]
 
 
@@ -231,7 +251,7 @@ invocations = st.builds(
     cognito_identity=any_text | values.map(json.dumps),
 )
 REAL = [loads(path.read_bytes()) for path in EVENTS if path.stem.startswith(("complete", "console", "health"))]
-HTTP_EVENTS = [event for event in REAL if detect(event).is_http]
+HTTP_EVENTS = [event for event in REAL if detect(event) in HTTP_FORMATS]
 
 
 @st.composite
@@ -291,7 +311,7 @@ def translate_or_refuse(candidate: EventFormat, event: object, invocation: Invoc
         return
     check_request(request)
     is_null = header_values(request.headers, "x-amzn-request-context") == ["null"]
-    assert is_null != candidate.is_http  # an app may take null for "no client sent this"
+    assert is_null == (candidate in POSTED)  # an app may take null for "no client sent this"
 
 
 @EXAMPLES
@@ -346,9 +366,29 @@ def test_any_response_becomes_a_payload_that_loses_nothing_of_the_body(answer: H
 @given(responses, values)
 def test_any_response_to_a_trigger_is_json_or_a_fault(answer: HttpResponse, event: object) -> None:
     if 200 <= answer.status <= 299:
-        loads(trigger.to_payload(answer, event))
+        payload = trigger.to_payload(answer, event)
+        loads(payload)
+        BY_NAME["trigger"].warnings(event, ASKED, answer, payload)
     else:
         with pytest.raises(InvocationFault, match=r"\S") as fault:
             trigger.to_payload(answer, event)
         assert fault.value.error_type == f"Function.Status{answer.status}"
-    trigger.warning_for(answer, event)
+
+
+@EXAMPLES
+@given(responses, values)
+def test_any_response_to_a_websocket_is_an_answer(answer: HttpResponse, event: object) -> None:
+    payload = json.loads(websocket.to_payload(answer, event))
+    assert 100 <= payload["statusCode"] <= 599
+    body = payload.get("body", "")
+    assert (base64.b64decode(body) if payload.get("isBase64Encoded") else body.encode()) == answer.body
+
+
+@EXAMPLES
+@given(responses, values)
+def test_warnings_never_raise(answer: HttpResponse, event: object) -> None:
+    for candidate in FORMATS:
+        if not candidate.is_http:
+            continue
+        for warning in candidate.warnings(event, ASKED, answer, candidate.to_payload(answer, event)):
+            assert warning.isprintable()

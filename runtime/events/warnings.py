@@ -1,0 +1,82 @@
+"""What to tell the app's author about an exchange that went well for all the platform can see.
+
+Each function is given the event, the request made of it, the app's answer and the payload made of that. Nearly always
+there is nothing to say, so each begins with a look at sizes that are known already. What a client did wrong (a header
+name that is dropped) is not warned about: anybody could fill the log.
+"""
+
+from __future__ import annotations
+
+from ..json_codec import utf8
+from . import trigger
+from .context import LEFT_OUT, LONGEST_VALUE
+from .fields import end_to_end_lines
+from .response import BODILESS, joined, without_cookies
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..messages import HttpRequest, HttpResponse
+
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html: "total combined size of request line and
+# header values" of a request. That answers are held to about the same is believed, not documented; the margin is for
+# what API Gateway adds.
+_API_GATEWAY_LIMIT = 10_240
+_API_GATEWAY_ALARM = 9_728
+# A payload spells a field in more bytes than HTTP does, except Set-Cookie in format 2.0, which takes a third at least.
+_SMALL_HEAD = _API_GATEWAY_ALARM // 3
+_COOKIE_SPELLINGS = 512
+
+
+def of_request(_event: object, request: HttpRequest, _response: HttpResponse, _payload: bytes) -> Sequence[str]:
+    """Whether a context header was left out for its size."""
+    if LEFT_OUT not in request.headers[:2]:  # it comes right after the host, or not at all
+        return ()
+    return (
+        f"the request context is larger than the {LONGEST_VALUE} bytes that fit into a header field safely; the app got"
+        f" {LEFT_OUT[0]}: {LEFT_OUT[1]} instead",
+    )
+
+
+def of_api_gateway(event: object, request: HttpRequest, response: HttpResponse, payload: bytes) -> Sequence[str]:
+    """The same, and whether API Gateway may refuse the answer for the size of its header."""
+    found = of_request(event, request, response, payload)
+    if response.status not in BODILESS and len(payload) - len(response.body) <= _SMALL_HEAD:
+        return found
+    size = header_size(response)
+    if size <= _API_GATEWAY_ALARM:
+        return found
+    return (
+        *found,
+        f"the answer has {size} bytes of header fields; API Gateway takes about {_API_GATEWAY_LIMIT} and may"
+        " fail the request beyond that. Large or many cookies are the usual cause",
+    )
+
+
+def header_size(response: HttpResponse) -> int:
+    """The bytes that the answer's fields take on the wire, repeated ones joined."""
+    others, cookies = without_cookies(end_to_end_lines(response.headers))
+    fields = [*joined(others).items(), *(("set-cookie", cookie) for cookie in cookies)]
+    return sum(len(name) + len(": \r\n") + len(utf8(value)) for name, value in fields)
+
+
+def of_single_values(event: object, request: HttpRequest, response: HttpResponse, payload: bytes) -> Sequence[str]:
+    """The same as ``of_request``, and whether cookies were cut because there is no further spelling of their name."""
+    found = of_request(event, request, response, payload)
+    if len(response.headers) <= _COOKIE_SPELLINGS:
+        return found
+    cookies = sum(name == "set-cookie" for name, _ in response.headers)
+    if cookies <= _COOKIE_SPELLINGS:
+        return found
+    return (*found, f"the answer has {cookies} cookies, only the first {_COOKIE_SPELLINGS} were sent")
+
+
+def of_trigger(event: object, request: HttpRequest, response: HttpResponse, payload: bytes) -> Sequence[str]:
+    """The same as ``of_request``, and whether the answer means something else than its author may think."""
+    found = of_request(event, request, response, payload)
+    is_as_it_was = payload == response.body
+    if payload != b"null" and not (is_as_it_was and b'"statusCode"' in payload):
+        return found
+    warning = trigger.warning_for(response, event)
+    return (*found, warning) if warning else found
