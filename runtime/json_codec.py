@@ -70,7 +70,7 @@ def quote(text: str) -> bytes:
 def quote_large(octets: bytes) -> bytes:
     """Valid UTF-8 as a JSON string, like ``quote`` of its text: faster where few of many characters need an escape.
 
-    Half the time for prose, HTML and code, a quarter for text without any; the same for dense JSON (decision 0008).
+    Half the time for prose, HTML and code, a quarter for text without any: docs/decisions/0008.
     """
     sample = octets[:_SAMPLE_SIZE]
     is_dense = len(sample.translate(None, _UNESCAPED)) * _DENSITY_LIMIT > len(sample)

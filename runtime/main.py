@@ -104,7 +104,7 @@ def keep_freed_memory() -> None:
     """Have glibc keep the blocks that large bodies were in, instead of mapping new pages for each invocation.
 
     It maps blocks above a threshold afresh, and raises that for good once such a block is freed, up to 32 MiB: one
-    block that is larger than any body, never touched. Other C libraries do not mind.
+    block that is larger than any body, never touched (docs/decisions/0008). Other C libraries do not mind.
     """
     bytes(16 << 20)
 
