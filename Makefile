@@ -25,6 +25,14 @@ test: setup ## all tests; what cannot run here says why
 unit: setup ## the fast tests: no layer, no emulator
 	@$(PYTHON) -m pytest -m 'not integration'
 
+.PHONY: fuzz
+fuzz: setup ## other examples through the real process: make fuzz [MINUTES=10]
+	@$(PYTHON) -m tests.fuzz --minutes $(or $(MINUTES),10)
+
+.PHONY: soak
+soak: layer ## a million invocations: memory has to stay where it is (about 5 minutes)
+	@$(PYTHON) -m bench.soak
+
 .PHONY: check
 check: lint types shellcheck ## what must be clean before a commit
 

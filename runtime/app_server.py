@@ -96,6 +96,8 @@ class AppServer:
 
         Raises ``InvocationFault``; when that is an ``AppLost``, ``recover`` has to be called before the next ``ask``.
         """
+        if deadline is not None and deadline <= time.time():
+            raise AppTimeout("no time was left to ask the app: see FAIRLEAD_DEADLINE_MARGIN_MS")
         if not self._ready:
             self._become_ready(deadline)
         try:

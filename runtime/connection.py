@@ -35,6 +35,8 @@ RECEIVE_SIZE = 64 * 1024
 # How much of a body of known length one receive call may wait for: the deadline is looked at in between.
 CHUNK = 1024 * 1024
 NEVER = float("inf")
+# The kernel counts in 32-bit milliseconds, and no invocation takes a day.
+LONGEST_WAIT_S = 86_400.0
 # How long a receive blocks before the clock is looked at again.
 PATIENCE_S = 0.5
 
@@ -232,7 +234,7 @@ def _remaining(deadline: float) -> float:
     remaining = deadline - time.time()
     if remaining < 0.001:
         raise ExchangeTimeout("the deadline has passed")
-    return remaining
+    return min(remaining, LONGEST_WAIT_S)
 
 
 def _timeval(seconds: float) -> bytes:

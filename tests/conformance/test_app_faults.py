@@ -300,3 +300,21 @@ def test_settings_of_the_translation_reach_it(api: FakeRuntimeApi) -> None:
     assert received["target"] == "/items"
     assert ["x-forwarded-prefix", "/api"] in received["headers"]
     assert [value for name, value in received["headers"] if name == "authorization"] == ["Bearer 1"]
+
+
+@pytest.mark.parametrize("ahead_ms", [2**31 + 60_000, 8_000_000_000_000, 99_999_999_999_999_999])
+def test_a_deadline_that_is_far_off_is_a_deadline(
+    shared: tuple[FakeRuntimeApi, BootstrapProcess], ahead_ms: int
+) -> None:
+    api, _ = shared
+    body = json.dumps({"text": "x" * 30_000}).encode()
+    assert invoke(api, body, ahead_ms / 1000).body == body
+
+
+def test_a_deadline_that_has_passed_costs_the_invocation_and_not_the_app(
+    shared: tuple[FakeRuntimeApi, BootstrapProcess],
+) -> None:
+    api, _ = shared
+    before = invoke(api, function_url("/pid")).document["body"]
+    assert invoke(api, function_url("/"), -5).document["statusCode"] == 504
+    assert invoke(api, function_url("/pid")).document["body"] == before
