@@ -98,7 +98,7 @@ def _host(lines: list[Line], request_context: dict[str, Any]) -> str:
 def _cookie_line(parts: Parts) -> list[Line]:
     """One line (RFC 6265 section 5.4), pairs untouched."""
     cookies = "; ".join(filter(None, parts.cookies or header_values(parts.lines, "cookie")))
-    return [("cookie", cookies)] if cookies else []
+    return [("cookie", cookies)] if cookies.strip("; ") else []  # several empty lines are none, however joined
 
 
 def _forwarded_lines(source_ip: object, known: dict[str, str]) -> list[Line]:
