@@ -154,8 +154,7 @@ class AppProcess:
 
     def _wait_gone(self, seconds: float) -> None:
         limit = time.monotonic() + seconds
-        # The group counts as long as it has a member, and a dead leader is one until it is waited for.
-        while (self.ended() is None or _group_exists(self.pid)) and time.monotonic() < limit:
+        while (self.ended() is None or _is_group_running(self.pid)) and time.monotonic() < limit:
             time.sleep(POLL_S)
 
 
@@ -203,7 +202,7 @@ def clean_leftover(record: str, log: Log) -> None:
     if start_time(pid) in (app_started, 0) and _group_exists(pid):
         signal_group(pid, signal.SIGKILL)
         limit = time.monotonic() + KILL_WAIT_S
-        while _is_running(pid) and time.monotonic() < limit:
+        while _is_group_running(pid) and time.monotonic() < limit:
             time.sleep(POLL_S)
         log("WARN", f"killed the app that a killed predecessor had left running (process group {pid})")
     remove_record(record)
@@ -267,9 +266,16 @@ def _stat_fields(pid: int) -> list[bytes]:
         posix.close(descriptor)
 
 
-def _is_running(pid: int) -> bool:
-    fields = _stat_fields(pid)
-    return bool(fields) and fields[0] not in (b"Z", b"X")
+def _is_group_running(group: int) -> bool:
+    """Whether any process of the group still holds its sockets.
+
+    A zombie does not, and may stay for ever where nobody waits for orphans; but a leader that has ended is shown as one
+    while its other threads have not.
+    """
+    if not _group_exists(group):
+        return False
+    members = [fields for name in posix.listdir("/proc") if name.isdigit() and (fields := _stat_fields(int(name)))]
+    return any(int(f[2]) == group and (f[0] not in (b"Z", b"X") or int(f[17]) > 1) for f in members)
 
 
 def _inheritable_descriptors() -> list[int]:
