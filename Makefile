@@ -5,21 +5,31 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 SHELL_FILES := bootstrap build-layer.sh layer/ensure-venv.sh $(wildcard examples/*/*.sh) .ci/run
 
+# NAME=VALUE as --name 'VALUE', where it was given to make: PORT and HOST in the environment are somebody else's.
+given = $(foreach name,$(1),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+lower = $(subst $(1),$(shell echo $(1) | tr A-Z a-z),$(1))
+options = $(foreach name,$(call given,$(1)),--$(call lower,$(name)) '$(subst ','\'',$($(name)))')
+flags = $(foreach name,$(call given,$(1)),--$(call lower,$(name)))
+
 .PHONY: help
 help: ## print this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: setup ## your app as on Lambda: make run [APP=DIR] [CMD='COMMAND'] [PORT=3000]
-	@exec $(PYTHON) -m local.run $(if $(APP),--app '$(APP)') $(if $(CMD),--cmd '$(subst ','\'',$(CMD))') $(if $(PORT),--port '$(PORT)')
+run: setup ## your app as on Lambda: make run [APP=DIR] [CMD='COMMAND'] [PORT=3000] ..., see docs/local.md
+	@exec $(PYTHON) -m local.run $(call options,APP CMD PORT SOURCE STAGE HOST ENVIRONMENTS) $(call flags,RELOAD JSON)
 
 .PHONY: smoke
 smoke: setup ## send real requests through the whole chain, and say what came back
-	@$(PYTHON) -m local.smoke
+	@$(PYTHON) -m local.smoke $(call options,SOURCE)
 
 .PHONY: test
 test: setup ## all tests; what cannot run here says why
 	@$(PYTHON) -m pytest
+
+.PHONY: test-arm64
+test-arm64: setup ## the functions' tests out of the arm64 layer, emulated (slow)
+	@LOCAL_ARCHITECTURE=arm64 $(PYTHON) -m pytest tests/integration/test_function.py
 
 .PHONY: unit
 unit: setup ## the fast tests: no layer, no emulator

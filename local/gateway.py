@@ -1,7 +1,7 @@
-"""The gateway: an HTTP server on this machine that stands where a Function URL stands in AWS.
+"""The gateway: an HTTP server on this machine that stands where a Function URL, an API or a load balancer does in AWS.
 
 A browser's request becomes an event, the function's answer becomes the response. h11 reads the request, because it
-hands over the target and the header values as they were sent; a framework would have decoded them already.
+hands over the target, the names and the values as they were sent; a framework would have decoded them already.
 """
 
 from __future__ import annotations
@@ -11,23 +11,28 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from email.utils import formatdate
 from types import TracebackType
 from typing import NamedTuple, Self
 
 import h11
 
-from runtime.invocation import PAYLOAD_LIMIT
-from runtime.messages import HttpRequest, HttpResponse, header
+from layer.failures import LayerError
+from runtime.messages import HttpResponse, header
 
+from . import sources
+from .environments import Outcome
 from .failures import LocalFailure
-from .function_url import Answer, Front, encoded, from_reply, plain, to_event
 from .ports import LOOPBACK
-from .sandbox import Reply
+from .sources.reply import from_reply
+from .sources.values import Answer, Arrival, ClientRequest, Front, Refused, Source
 
 IDLE_S = 60.0
 RECEIVE_BYTES = 65536
-UNREAD = HttpRequest("-", "-", ())  # what came in place of a request
+HEAD_BYTES = 65536  # the largest request head of all front ends, a load balancer's
+AS_ON_AWS = Front()
+UNREAD = ClientRequest("-", "-", ())  # what came in place of a request
 
 
 class Served(NamedTuple):
@@ -39,35 +44,51 @@ class Served(NamedTuple):
     body_bytes: int
     duration_ms: float
     is_cold: bool
+    environment: int  # which one served it; 0 when none did
     problem: tuple[str, ...]
 
 
-class TooLarge(Exception):
-    """The body of ``request`` (which is without it) is larger than an event can carry."""
+class RefusedRequest(Exception):
+    """``request``, which may be without its body, is answered by the front end itself."""
 
-    def __init__(self, request: HttpRequest, size: int) -> None:
-        super().__init__(f"the request's body has {size:,} bytes or more; an event has {PAYLOAD_LIMIT:,} at most")
+    def __init__(self, request: ClientRequest, refused: Refused) -> None:
+        super().__init__(str(refused))
         self.request = request
+        self.status = refused.status
+
+
+class Result(NamedTuple):
+    """An answer, and who gave it."""
+
+    answer: Answer
+    is_cold: bool = False
+    environment: int = 0
 
 
 class Gateway:
-    """``with Gateway(sandbox.invoke, port=3000, on_served=show): ...`` serves on the loopback until the block ends.
+    """``with Gateway(environments.submit, port=3000, on_served=show): ...`` serves until the block ends.
 
-    Each connection has a thread of its own; the queueing is ``invoke``'s. Raises ``OSError`` when the port is taken.
+    Each connection has a thread of its own; the queueing is ``submit``'s. ``front`` has what the browser cannot know;
+    scheme and port are the gateway's own. ``host`` is the address to listen on. Raises ``OSError`` when the port is
+    taken.
     """
 
     def __init__(
         self,
-        invoke: Callable[[bytes], Reply],
+        submit: Callable[[bytes], Future[Outcome]],
         port: int = 0,
         on_served: Callable[[Served], object] = repr,
+        source: Source = sources.DEFAULT,
+        front: Front = AS_ON_AWS,
+        host: str = LOOPBACK,
     ) -> None:
-        self._invoke = invoke
+        self._submit = submit
         self._on_served = on_served
-        self._listener = socket.create_server((LOOPBACK, port), backlog=64)
+        self._source = source
+        self._listener = socket.create_server((host, port), backlog=64)
         self.port: int = self._listener.getsockname()[1]
         # What the browser really speaks: an app that builds absolute links from it leads back here.
-        self._front = Front(scheme="http", port=self.port)
+        self._front = front._replace(scheme="http", port=self.port)
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
@@ -113,50 +134,63 @@ class Gateway:
                 self._connections.discard(connection)
 
     def _serve_requests(self, connection: socket.socket, client_ip: str) -> None:
-        http = h11.Connection(h11.SERVER)
+        def receive() -> bytes:
+            return connection.recv(RECEIVE_BYTES)
+
+        http = h11.Connection(h11.SERVER, HEAD_BYTES)
         while http.states[h11.SERVER] is not h11.MUST_CLOSE:
             try:
-                request = read_request(http, lambda: connection.recv(RECEIVE_BYTES), connection.sendall)
+                request = read_request(http, receive, connection.sendall, self._source)
             except h11.RemoteProtocolError as error:
-                self._refuse(http, connection, UNREAD, plain(error.error_status_hint, str(error)))
+                self._refuse(http, connection, UNREAD, error.error_status_hint, str(error))
                 return
-            except TooLarge as error:
-                self._refuse(http, connection, error.request, plain(413, str(error)))
+            except RefusedRequest as error:
+                self._refuse(http, connection, error.request, error.status, str(error))
                 return
             if request is None:
                 return
             started = time.monotonic()
-            answer, is_cold = self._answer(request, client_ip, _protocol(http))
+            result = self._result(request, client_ip)
             if request.method == "HEAD":  # content-length still says what GET would bring
-                answer = answer._replace(response=answer.response._replace(body=b""))
+                result = _without_body(result)
             # Before it is sent: whoever has the answer can count on the line.
-            self._report(request, answer, started, is_cold)
-            connection.sendall(response_bytes(http, answer.response))
+            self._report(request, result, started)
+            connection.sendall(response_bytes(http, result.answer.response))
             if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
                 return
             http.start_next_cycle()
 
-    def _answer(self, request: HttpRequest, client_ip: str, protocol: str) -> tuple[Answer, bool]:
-        event = to_event(request, self._front, client_ip, time.time(), str(uuid.uuid4()), protocol)
-        payload = encoded(event)
-        if payload is None:
-            return plain(413, f"the event would be larger than Lambda's limit of {PAYLOAD_LIMIT} bytes"), False
+    def _result(self, request: ClientRequest, client_ip: str) -> Result:
+        source, front = self._source, self._front
         try:
-            reply = self._invoke(payload)
-        except LocalFailure as failure:
-            return plain(502, str(failure)), False
-        return from_reply(reply.status, reply.body), reply.is_cold
+            arrival = Arrival(client_ip, time.time(), str(uuid.uuid4()))
+            outcome = self._submit(sources.encoded(source.to_event(request, front, arrival))).result(source.patience_s)
+        except Refused as error:
+            return Result(Answer(source.own_page(error.status), (str(error),)))
+        except TimeoutError:
+            words = f"{source.name} waits no longer than {source.patience_s:.0f} s; the function goes on"
+            return Result(Answer(source.own_page(504), (words,)))
+        except (LocalFailure, LayerError) as failure:
+            return Result(Answer(source.own_page(502), (str(failure),)))
+        answer = from_reply(source, request, front, outcome.reply.status, outcome.reply.body)
+        notices = [outcome.reply.notice] if outcome.reply.notice else []
+        answer = answer._replace(problem=(*source.warnings(request, front), *answer.problem, *notices))
+        return Result(answer, outcome.reply.is_cold, outcome.environment)
 
-    def _refuse(self, http: h11.Connection, connection: socket.socket, request: HttpRequest, answer: Answer) -> None:
-        self._report(request, answer, time.monotonic(), False)
-        connection.sendall(response_bytes(http, answer.response))
+    def _refuse(
+        self, http: h11.Connection, connection: socket.socket, request: ClientRequest, status: int, words: str
+    ) -> None:
+        result = Result(Answer(self._source.own_page(status), (words,)))
+        self._report(request, result, time.monotonic())
+        connection.sendall(response_bytes(http, result.answer.response))
         # Closed at once, with data of the request unread, TCP would reset the connection and take the answer with it.
         connection.shutdown(socket.SHUT_WR)
         while connection.recv(RECEIVE_BYTES):
             pass
 
-    def _report(self, request: HttpRequest, answer: Answer, started: float, is_cold: bool) -> None:
+    def _report(self, request: ClientRequest, result: Result, started: float) -> None:
         duration_ms = (time.monotonic() - started) * 1000
+        answer, is_cold, environment = result
         self._on_served(
             Served(
                 request.method,
@@ -165,13 +199,15 @@ class Gateway:
                 len(answer.response.body),
                 duration_ms,
                 is_cold,
+                environment,
                 answer.problem,
             )
         )
 
 
-def _protocol(http: h11.Connection) -> str:
-    return f"HTTP/{(http.their_http_version or b'1.1').decode()}"
+def _without_body(result: Result) -> Result:
+    answer = result.answer
+    return result._replace(answer=answer._replace(response=answer.response._replace(body=b"")))
 
 
 def _shut_down(open_socket: socket.socket) -> None:
@@ -182,29 +218,43 @@ def _shut_down(open_socket: socket.socket) -> None:
 
 
 def read_request(
-    http: h11.Connection, receive: Callable[[], bytes], send: Callable[[bytes], object]
-) -> HttpRequest | None:
-    """The next request of the connection, its target and values as they were sent; None when there is no other.
+    http: h11.Connection,
+    receive: Callable[[], bytes],
+    send: Callable[[bytes], object],
+    source: Source = sources.DEFAULT,
+) -> ClientRequest | None:
+    """The next request of the connection, target, names and values as they were sent; None when there is no other.
 
-    Raises ``h11.RemoteProtocolError`` for what is not HTTP, ``TooLarge`` for a body that no event can carry.
+    Raises ``h11.RemoteProtocolError`` for what is not HTTP, ``RefusedRequest`` for what ``source`` does not take.
     """
     head = _next_event(http, receive, send)
     if not isinstance(head, h11.Request):
         return None
-    # Header values are UTF-8 to AWS. h11 has the names in lower case, as a Function URL has them.
-    headers = [(name.decode(), value.decode(errors="replace")) for name, value in head.headers]
-    request = HttpRequest(head.method.decode(), head.target.decode(), headers)
-    _check_size(request, int(header(headers, "content-length") or 0))  # before the 100 (Continue) that lets it come
+    # Header values are UTF-8 to AWS.
+    lines = [(name.decode(), value.decode(errors="replace")) for name, value in head.headers.raw_items()]
+    protocol = f"HTTP/{(http.their_http_version or b'1.1').decode()}"
+    request = ClientRequest(head.method.decode(), head.target.decode(), lines, b"", protocol)
+    try:
+        return request._replace(body=_read_body(http, receive, send, request, source))
+    except Refused as error:
+        raise RefusedRequest(request, error) from None
+
+
+def _read_body(
+    http: h11.Connection,
+    receive: Callable[[], bytes],
+    send: Callable[[bytes], object],
+    request: ClientRequest,
+    source: Source,
+) -> bytes:
+    sources.check_head(source, request)
+    # Before the 100 (Continue) that lets the body come.
+    sources.check_body(source, int(header(request.headers, "content-length") or 0))
     body = bytearray()
     while isinstance(event := _next_event(http, receive, send), h11.Data):
         body += event.data
-        _check_size(request, len(body))
-    return request._replace(body=bytes(body))
-
-
-def _check_size(request: HttpRequest, size: int) -> None:
-    if size > PAYLOAD_LIMIT:
-        raise TooLarge(request, size)
+        sources.check_body(source, len(body))
+    return bytes(body)
 
 
 def _next_event(http: h11.Connection, receive: Callable[[], bytes], send: Callable[[bytes], object]) -> object:

@@ -7,13 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import bubblewrap, rootfs
+from . import arm64
 from .cache import CACHE, once
 from .failures import LocalFailure
+from .machine import architecture, architecture_of
+from .mounts import TASK_ROOT
 
 REQUIREMENTS = "requirements.txt"
 FOLDER = "python"  # where run.sh finds them: PYTHONPATH=/var/task/python
-PYTHON = "/opt/fairlead/bin/python3"  # the layer's own, which apps may use
+PYTHON = "fairlead/bin/python3"  # the layer's own, which apps may use
+LOADER = "fairlead/lib/ld-linux-*"
 PYTHON_VERSION = "3.13"
 WHEEL_PLATFORMS = {
     "x86_64": ("manylinux_2_28_x86_64", "manylinux2014_x86_64"),
@@ -35,7 +38,7 @@ def ensure(app: Path, layer: Path, architecture: str) -> Path | None:
     def make(draft: Path) -> None:
         print(f"installing {requirements}", file=sys.stderr, flush=True)
         _install(requirements, draft, architecture)
-        _compile(draft, layer, architecture)
+        _compile(draft, layer)
 
     return once(destination, make)
 
@@ -55,19 +58,28 @@ def _install(requirements: Path, destination: Path, architecture: str) -> None:
         raise LocalFailure(f"pip could not install {requirements}:\n{result.stderr.strip()}")
 
 
-def _compile(destination: Path, layer: Path, architecture: str) -> None:
+def _compile(destination: Path, layer: Path) -> None:
     """Byte-compiles with the layer's Python: on Lambda the folder is read-only, and every cold start would compile."""
-    command = [
-        *bubblewrap.command(architecture),
-        *("--unshare-user", "--unshare-pid", "--unshare-net", "--die-with-parent"),
-        *("--ro-bind", str(rootfs.ensure(architecture)), "/", "--ro-bind", str(layer.resolve()), "/opt"),
-        *("--tmpfs", bubblewrap.TASK_ROOT, "--bind", str(destination), f"{bubblewrap.TASK_ROOT}/{FOLDER}"),
-        *("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--clearenv", "--"),
-        # unchecked-hash: a zip changes the times of files, and stale .pyc files are as slow as none
-        *(PYTHON, "-m", "compileall", "-qq", "--invalidation-mode", "unchecked-hash"),
-        f"{bubblewrap.TASK_ROOT}/{FOLDER}",
-    ]
+    home = layer.resolve() / "fairlead"
+    # It is linked for /opt. By its own loader it runs from where it lies, so that no sandbox is needed for this.
+    loader = next(iter(layer.resolve().glob(LOADER)), None)
+    if loader is None:
+        return  # another layer, without a Python: the packages work all the same
+    machine = architecture()
+    emulation = [] if architecture_of(layer) == machine else arm64.prefix(machine)
+    python = (str(loader), "--library-path", str(home / "lib"), str(layer.resolve() / PYTHON))
+    result = subprocess.run(
+        [
+            *(*emulation, *python, "-S", "-m", "compileall"),
+            # unchecked-hash: a zip changes the times of files, and stale .pyc files are as slow as none
+            *("-qq", "--invalidation-mode", "unchecked-hash"),
+            # what a traceback says: the path on Lambda
+            *("-s", str(destination), "-p", f"{TASK_ROOT}/{FOLDER}", str(destination)),
+        ],
+        env={"PYTHONHOME": str(home)},
+        capture_output=True,
+        text=True,
+    )
     # A file that cannot be compiled (a template, a test of old syntax) makes the status 1 and is nobody's problem.
-    result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode not in (0, 1) or not any(destination.rglob("*.pyc")):
         raise LocalFailure(f"the layer's Python could not compile the packages:\n{result.stderr.strip()}")

@@ -15,7 +15,9 @@ from layer import debian
 from .cache import CACHE, once
 from .machine import DEBIAN_NAMES
 
-SUITE = "bookworm"  # glibc 2.36; Amazon Linux 2023 has 2.34, and both it and bookworm have the merged /usr
+# Its glibc is 2.36; Amazon Linux 2023 has 2.34, and both have the merged /usr. bullseye has 2.31: what runs there and
+# here runs between them.
+SUITE = "bookworm"
 
 # What provided.al2023 has, as far as an app or the layer can tell: a shell, coreutils, the C and C++ libraries, CA
 # certificates. No Python and no Perl: a layer that leaned on the machine's would pass here and fail on Lambda. They are
@@ -25,6 +27,7 @@ ROOT_PACKAGES = (
     *("libc6", "libc-bin", "libgcc-s1", "libstdc++6", "zlib1g", "ca-certificates"),
     *("libacl1", "libattr1", "libgmp10", "libpcre2-8-0", "libselinux1", "libtinfo6"),
 )
+MORE_PACKAGES = {"bullseye": ("libpcre3",)}  # its grep is linked with the older one
 UNUSED = ("doc", "gcc", "gdb", "info", "lintian", "locale", "man", "zoneinfo")
 # Lambda runs the function as this user.
 UID, GID = 993, 990
@@ -36,13 +39,14 @@ MOUNT_POINTS = ("dev", "mnt", "opt", "proc", "sys", "tmp", "var/runtime", "var/t
 MOUNT_FILES = ("etc/hosts", "etc/resolv.conf", "usr/local/bin/aws-lambda-rie")
 
 
-def ensure(architecture: str) -> Path:
-    """The root directory for ``architecture``; about 4 s and 40 MB the first time, nothing afterwards."""
-    return once(CACHE / "root" / architecture, lambda draft: _build(draft, architecture))
+def ensure(architecture: str, suite: str = SUITE) -> Path:
+    """The root directory for ``architecture`` out of a Debian ``suite``: 4 s and 40 MB the first time, then nothing."""
+    name = architecture if suite == SUITE else f"{suite}-{architecture}"
+    return once(CACHE / "root" / name, lambda draft: _build(draft, architecture, suite))
 
 
-def _build(draft: Path, architecture: str) -> None:
-    unpack(ROOT_PACKAGES, draft, architecture)
+def _build(draft: Path, architecture: str, suite: str) -> None:
+    unpack((*ROOT_PACKAGES, *MORE_PACKAGES.get(suite, ())), draft, architecture, suite)
     for name in UNUSED:
         shutil.rmtree(draft / "usr/share" / name, ignore_errors=True)
     for name in MOUNT_POINTS:
@@ -56,13 +60,13 @@ def _build(draft: Path, architecture: str) -> None:
     (draft / "etc/nsswitch.conf").write_text("hosts: files dns\n")
 
 
-def unpack(packages: Sequence[str], root: Path, architecture: str) -> None:
+def unpack(packages: Sequence[str], root: Path, architecture: str, suite: str = SUITE) -> None:
     """The files of Debian ``packages``, and nothing that these depend on, below ``root``."""
-    # Packages of bookworm still carry /bin and /lib; the merged /usr is made first, so that they land in it.
+    # Packages of that age still carry /bin and /lib; the merged /usr is made first, so that they land in it.
     for name in ("bin", "lib", "lib64", "sbin"):
         (root / "usr" / name).mkdir(parents=True, exist_ok=True)
         (root / name).symlink_to(f"usr/{name}")
-    for package in debian.fetch(packages, suite=SUITE, architecture=DEBIAN_NAMES[architecture], cache=CACHE / "debian"):
+    for package in debian.fetch(packages, suite=suite, architecture=DEBIAN_NAMES[architecture], cache=CACHE / "debian"):
         debian.unpack(package, root)
 
 

@@ -7,8 +7,9 @@ import os
 import re
 import signal
 import sys
-import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -17,19 +18,23 @@ from layer import build
 from layer.failures import LayerError
 
 from . import packages, start_script
-from .bubblewrap import TASK_ROOT, Bind
+from .changes import Changes
+from .display import BOOKKEEPING, Display, JsonLines, Readable
+from .environments import Environments, Outcome, Start
 from .failures import LocalFailure
 from .gateway import Gateway, Served
-from .machine import architecture
-from .sandbox import Reply, Sandbox
+from .machine import architecture, architecture_of
+from .mounts import TASK_ROOT, Bind
+from .ports import LOOPBACK, free_ports
+from .sandbox import PORT_VARIABLES, Sandbox
+from .sources import SOURCES
+from .sources.values import Front
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "fastapi"
 PORTS_TRIED = 20
-# The emulator's account of each invocation: its figures are constants or wrong, and the gateway's line says it better.
-BOOKKEEPING = re.compile(
-    r"(START|END|REPORT) RequestId: |"
-    r".*\(rapid\) (Invoke DONE|(Init|Invoke) failed error=(errResetReceived|Runtime exited with error: exit status))"
-)
+OUTPUT_LINES = 2000
+STAGED = ("http-api", "http-api-1", "rest")
+STAGE_NAME = re.compile(r"\$default|[A-Za-z0-9_-]{1,128}")
 
 
 class Options(NamedTuple):
@@ -42,43 +47,92 @@ class Options(NamedTuple):
     timeout_s: int = 30
     memory_mb: int = 1024
     environment: Mapping[str, str] = {}
+    source: str = "function-url"  # a key of SOURCES
+    stage: str = ""
+    binary_media_types: Sequence[str] = ()
+    environments: int = 4
+    is_reloading: bool = False
+    host: str = LOOPBACK
 
 
 class Running(NamedTuple):
     """A function, the gateway before it, and what is different from usual, in sentences."""
 
-    sandbox: Sandbox
+    environments: Environments
     gateway: Gateway
     notices: list[str]
+    output: deque[str]  # the last lines of all environments
 
 
 @contextmanager
 def running(
     options: Options,
     on_served: Callable[[Served], object] = repr,
-    on_output: Callable[[str], object] | None = None,
+    on_output: Callable[[int, str], object] | None = None,
+    on_note: Callable[[str], object] = repr,
 ) -> Iterator[Running]:
-    """The app in its sandbox with the gateway open, until the block ends; what is missing is built or fetched first.
+    """The app in its first sandbox with the gateway open, until the block ends; what is missing is built or fetched.
 
+    ``on_output`` gets an environment's number and a line that it wrote, ``on_note`` what happens to the app meanwhile.
     Raises ``LocalFailure`` or ``LayerError``, whose message says what to do.
     """
     notices = start_script.check(options.app, options.command)
     layer = layer_tree(options.layer)
-    installed = packages.ensure(options.app, layer, architecture())
-    sandbox = Sandbox(
-        layer,
-        options.app,
-        {**({"FAIRLEAD_COMMAND": options.command} if options.command else {}), **options.environment},
-        options.memory_mb,
-        options.timeout_s,
-        [Bind(installed, f"{TASK_ROOT}/{packages.FOLDER}")] if installed else [],
-        on_output,
-    )
+    packages.ensure(options.app, layer, architecture_of(layer))
+    output: deque[str] = deque(maxlen=OUTPUT_LINES)
+    begun: deque[Sandbox] = deque(maxlen=1)
+
+    def keep(environment: int, line: str) -> None:
+        output.append(line)
+        if on_output:
+            on_output(environment, line)
+
+    def on_change(path: str) -> None:
+        on_note(f"{path} has changed: new environments from here on")
+
+    start = starter(options, layer, keep, begun.append)
+    version = Changes(options.app, on_change) if options.is_reloading else lambda: None
+    environments = Environments(start, options.environments, version)
     # The gateway takes its port first: an app that wants the same one then gets another.
-    with open_gateway(sandbox.invoke, options.port, on_served) as gateway, sandbox:
+    with open_gateway(environments.submit, options, on_served) as gateway, environments:
+        environments.prepare()
         if options.port not in (0, gateway.port):
             notices.append(f"port {options.port} is taken, so the address has {gateway.port}")
-        yield Running(sandbox, gateway, [*notices, *sandbox.notices])
+        yield Running(environments, gateway, [*notices, *begun[0].notices], output)
+
+
+def starter(
+    options: Options, layer: Path, on_output: Callable[[int, str], object], on_start: Callable[[Sandbox], object]
+) -> Start:
+    """What starts an environment: each looks at the app as it is then, and has a port of its own."""
+
+    def start(number: int, is_alone: bool) -> Sandbox:
+        start_script.check(options.app, options.command)
+        installed = packages.ensure(options.app, layer, architecture_of(layer))
+        sandbox = Sandbox(
+            layer,
+            options.app,
+            {
+                **({"FAIRLEAD_COMMAND": options.command} if options.command else {}),
+                **options.environment,
+                **({} if is_alone else own_port(options.environment)),
+            },
+            options.memory_mb,
+            options.timeout_s,
+            [Bind(installed, f"{TASK_ROOT}/{packages.FOLDER}")] if installed else [],
+            lambda line: on_output(number, line),
+        )
+        sandbox.start()
+        on_start(sandbox)
+        return sandbox
+
+    return start
+
+
+def own_port(environment: Mapping[str, str]) -> dict[str, str]:
+    """A free port for an app that is not the only one: the network is this machine's, for all of them."""
+    name = next((name for name in PORT_VARIABLES if environment.get(name)), PORT_VARIABLES[-1])
+    return {name: str(free_ports(1)[0])}
 
 
 def layer_tree(given: Path | None) -> Path:
@@ -90,52 +144,61 @@ def layer_tree(given: Path | None) -> Path:
     return given
 
 
-def open_gateway(invoke: Callable[[bytes], Reply], port: int, on_served: Callable[[Served], object]) -> Gateway:
-    """A gateway on ``port``, or on the next one that is free."""
+def open_gateway(
+    submit: Callable[[bytes], Future[Outcome]], options: Options, on_served: Callable[[Served], object]
+) -> Gateway:
+    """A gateway on the port of ``options``, or on the next one that is free."""
+    port, source = options.port, SOURCES[options.source]
+    front = Front(stage=options.stage, binary_media_types=options.binary_media_types)
     for candidate in range(port, min(port + PORTS_TRIED, 65536)):
         try:
-            return Gateway(invoke, candidate, on_served)
+            return Gateway(submit, candidate, on_served, source, front, options.host)
         except OSError as error:
             reason = error
     raise LocalFailure(f"port {port} and the next ones are taken ({reason}): choose another with --port")
 
 
-def show(line: str) -> None:
-    # One write per line: lines of several threads must not mix.
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-def show_output(line: str) -> None:
-    """Shows what the app wrote, without the emulator's bookkeeping."""
-    if not BOOKKEEPING.match(line):
-        show(line)
-
-
-def show_served(served: Served) -> None:
-    """Shows a line for a request, and what went wrong with it below."""
-    show(
-        f"{time.strftime('%H:%M:%S')}  {served.method} {served.target}  {served.status}  "
-        f"{served.body_bytes:,} B  {served.duration_ms:,.1f} ms{'  cold' if served.is_cold else ''}"
-    )
-    for line in served.problem:
-        show(f"          {line}")
-
-
-def parsed(arguments: Sequence[str] | None) -> Options:
-    """The command line as ``Options``; leaves with argparse's message when it is wrong."""
+def parsed(arguments: Sequence[str] | None) -> tuple[Options, Display]:
+    """The command line; leaves with argparse's message when it is wrong."""
     parser = argparse.ArgumentParser(prog="python -m local.run", description="Run an app as Lambda would.")
     add = parser.add_argument
     add("--app", type=Path, default=EXAMPLE, metavar="DIR", help="the app's folder (default: the FastAPI example)")
     add("--cmd", default="", metavar="COMMAND", help="start the app with this instead of its run.sh")
     add("--port", type=_number(0, 65535), default=3000, help="the browser's port (default: 3000)")
+    add("--host", default=LOOPBACK, metavar="ADDRESS", help="where to listen; 0.0.0.0 in a container")
+    add("--source", choices=SOURCES, default="function-url", help="what stands before the function")
+    add("--stage", default="", metavar="NAME", help=f"the stage of {', '.join(STAGED)}")
+    add("--binary-media-types", nargs="+", default=[], metavar="TYPE", help="those of a REST API, such as '*/*'")
+    add("--environments", type=_number(1, 64), default=4, metavar="N", help="how many at a time (default: 4)")
+    add("--reload", action="store_true", help="when a file of the app has changed, serve with new environments")
+    add("--json", action="store_true", help="show JSON lines")
     add("--layer", type=Path, metavar="DIR", help="a layer's unpacked tree (default: built from this checkout)")
     add("--timeout", type=_number(1, 900), default=30, metavar="S", help="the function's timeout (default: 30)")
     add("--memory", type=_number(128, 10240), default=1024, metavar="MB", help="the function's memory (default: 1024)")
     add("--env", action="append", default=[], metavar="NAME[=VALUE]", help="set a variable, or pass on your own")
     given = parser.parse_args(arguments)
-    environment = dict(_variable(text) for text in given.env)
-    return Options(given.app, given.cmd, given.port, given.layer, given.timeout, given.memory, environment)
+    if given.stage and given.source not in STAGED:
+        parser.error(f"--stage: {given.source} has no stages; {', '.join(STAGED)} have")
+    if given.stage and not STAGE_NAME.fullmatch(given.stage):
+        parser.error("--stage: a stage's name has letters, digits, - and _ only")
+    if given.binary_media_types and given.source != "rest":
+        parser.error(f"--binary-media-types: {given.source} has none; a REST API has (--source rest)")
+    options = Options(
+        app=given.app,
+        command=given.cmd,
+        port=given.port,
+        layer=given.layer,
+        timeout_s=given.timeout,
+        memory_mb=given.memory,
+        environment=dict(_variable(text) for text in given.env),
+        source=given.source,
+        stage=given.stage,
+        binary_media_types=tuple(given.binary_media_types),
+        environments=given.environments,
+        is_reloading=given.reload,
+        host=given.host,
+    )
+    return options, JsonLines() if given.json else Readable()
 
 
 def _number(lowest: int, highest: int) -> Callable[[str], int]:
@@ -153,17 +216,22 @@ def _variable(text: str) -> tuple[str, str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = parsed(arguments)
+    options, display = parsed(arguments)
+
+    def show_output(environment: int, line: str) -> None:
+        if not BOOKKEEPING.match(line):
+            display.output(environment, line)
+
     # SIGTERM ends it as Ctrl-C does. SIGINT is set too: a shell starts background jobs with it ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        with running(options, show_served, show_output) as now:
+        with running(options, display.served, show_output, display.note) as now:
             for notice in now.notices:
-                show(f"note: {notice}")
-            show(f"{options.app.name} is at {now.gateway.address}  (Ctrl-C ends it)")
-            now.sandbox.wait()
-            raise LocalFailure("the emulator ended by itself:\n" + "\n".join(now.sandbox.output[-20:]))
+                display.note(notice)
+            display.address(options.app.resolve().name, now.gateway.address)
+            while True:
+                signal.pause()
     except (LocalFailure, LayerError) as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1

@@ -1,8 +1,9 @@
-"""A function as Lambda runs it, on this machine: the emulator and a layer in bubblewrap, with neither root nor Docker.
+"""A function as Lambda runs it, on this machine: the emulator and a layer in a sandbox, with neither root nor Docker.
 
 ``/`` is a stand-in for provided.al2023 and read-only, ``/opt`` is the layer, ``/var/task`` the app, ``/tmp`` a bounded
 tmpfs; the user is 993 and has no capabilities; the process table is private and ends with this process.
 The network is this machine's: the app reaches databases and APIs as it would without the sandbox.
+Where no sandbox can be made, the function is an ordinary process, and a notice says what that means.
 """
 
 from __future__ import annotations
@@ -21,12 +22,16 @@ from typing import NamedTuple, Self
 
 import urllib3
 
-from . import bubblewrap, emulator, rootfs
-from .bubblewrap import Bind, Files
+from . import freezer, rootfs
+from .cache import CHECKOUT
+from .enclosure import Enclosure, Function, enclosure
 from .failures import LocalFailure
-from .machine import architecture
+from .freezer import Freezer
+from .machine import architecture_of
 from .memory_limit import MemoryLimit
+from .mounts import TASK_ROOT, Bind
 from .ports import LOOPBACK, free_ports, is_free, is_listening
+from .processes import below, children
 
 INVOCATIONS = "/2015-03-31/functions/function/invocations"
 DEFAULT_APP_PORT = 8080
@@ -46,7 +51,7 @@ LAMBDA_ENVIRONMENT = {
     "LD_LIBRARY_PATH": "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib",
     "LANG": "en_US.UTF-8",
     "TZ": ":UTC",
-    "LAMBDA_TASK_ROOT": bubblewrap.TASK_ROOT,
+    "LAMBDA_TASK_ROOT": TASK_ROOT,
     "LAMBDA_RUNTIME_DIR": "/var/runtime",
     "AWS_REGION": "us-east-1",
     "AWS_DEFAULT_REGION": "us-east-1",
@@ -61,6 +66,7 @@ class Reply(NamedTuple):
     status: int
     body: bytes
     is_cold: bool  # the init phase was part of this invocation
+    notice: str = ""  # what this machine saw and the emulator does not say: out of memory
 
 
 class Sandbox:
@@ -69,6 +75,9 @@ class Sandbox:
     ``environment`` is the function's configuration and wins over Lambda's own variables. ``extra_binds`` may lie below
     ``/var/task`` or ``/mnt``. ``on_output`` gets each line that the function or the emulator writes, in a thread of its
     own; ``output`` has the last of them in any case, ``notices`` what is different from Lambda on this machine.
+    ``architecture`` is ``x86_64`` or ``arm64``, by default what the layer is made for; arm64 is emulated on another
+    machine. ``freeze`` stops the function's processes between invocations, as Lambda does and the emulator does not.
+    ``suite`` is the Debian release that the stand-in is made of.
 
     Start it in a thread that stays: the kernel ends the sandbox together with the thread that started it.
     """
@@ -82,9 +91,14 @@ class Sandbox:
         timeout_s: int = 30,
         extra_binds: Sequence[Bind] = (),
         on_output: Callable[[str], object] | None = None,
+        *,
+        architecture: str | None = None,
+        freeze: bool = False,
+        suite: str = rootfs.SUITE,
     ) -> None:
-        self._layer = layer.resolve()
-        self._task = task.resolve()
+        layer = layer.resolve()
+        self._function = Function(layer, task.resolve(), architecture or architecture_of(layer), suite)
+        self._freezes = freeze
         self._environment = dict(environment or {})
         self._memory_mb = memory_mb
         self._timeout_s = timeout_s
@@ -92,12 +106,16 @@ class Sandbox:
         self._on_output = on_output
         self._lines: deque[str] = deque(maxlen=OUTPUT_LINES)
         self._one_at_a_time = threading.Lock()
+        self._end = threading.Lock()
         self._is_cold = True
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
         self._client: urllib3.HTTPConnectionPool | None = None
         self._init_pid = 0
+        self._memory_kills = 0
         self.memory_limit: MemoryLimit | None = None
+        self.freezer: Freezer | None = None
+        self.kind = ""  # of enclosure.KINDS
         self.app_port = 0
         self.notices: list[str] = []
 
@@ -117,7 +135,7 @@ class Sandbox:
 
     @property
     def pid(self) -> int:
-        """bubblewrap's process id, which everything in the sandbox ends with; 0 before the start."""
+        """The id of the process that everything in the sandbox ends with; 0 before the start."""
         return self._process.pid if self._process else 0
 
     @property
@@ -128,7 +146,7 @@ class Sandbox:
     @property
     def emulator_pid(self) -> int:
         """The emulator's process id as this machine sees it; 0 when there is none."""
-        return next(iter(_children(self._init_pid)), 0) if self.is_running else 0
+        return next(iter(children(self._init_pid)), 0) if self.is_running else 0
 
     @property
     def is_running(self) -> bool:
@@ -139,15 +157,14 @@ class Sandbox:
 
         Raises ``LocalFailure`` when this machine cannot run it.
         """
-        machine = architecture()
-        files = Files(rootfs.ensure(machine), self._layer, self._task, emulator.ensure(machine))
-        program = bubblewrap.command(machine)
-        arguments = bubblewrap.arguments(files, self._full_environment(), self._binds)
-        self.memory_limit = MemoryLimit.of(self._memory_mb)
-        if self.memory_limit is None:
-            self.notices.append(f"the memory limit of {self._memory_mb} MB is not enforced: no cgroup can be made here")
+        enclosed = enclosure(self._function, self._full_environment(), self._binds)
+        self.kind = enclosed.kind
+        self.notices += enclosed.notices
         try:
-            self._start_emulator(program, arguments)
+            self._limit_memory()
+            if self._freezes:
+                self.freezer = Freezer.of(freezer.places(self.memory_limit.directory if self.memory_limit else None))
+            self._start_emulator(enclosed)
         except BaseException:
             self.stop()
             raise
@@ -160,18 +177,24 @@ class Sandbox:
         with self._one_at_a_time:  # not only for the order: two requests at once crash the emulator
             if self._client is None or not self.is_running:
                 raise LocalFailure("the emulator is not running")
-            # The init phase and the invocation may each take the whole timeout.
-            patience = urllib3.Timeout(connect=5, read=2 * self._timeout_s + 10)
-            try:
-                response = self._client.urlopen(
-                    "POST", INVOCATIONS, body=payload, headers=dict(headers or {}), retries=False, timeout=patience
-                )
-            except urllib3.exceptions.HTTPError as error:
-                raise LocalFailure(f"the emulator did not answer: {error}") from error
-            reply = Reply(response.status, response.data, self._is_cold)
+            if self.freezer:
+                self.freezer.thaw()
+            reply = self._post(self._client, payload, headers or {})
             # After a crash, a failed init or a timeout the emulator initialises again within the next invocation.
             self._is_cold = reply.status != 200 or reply.body.startswith(TIMED_OUT)
+            if not self._is_cold:
+                self._freeze()
             return reply
+
+    def _freeze(self) -> None:
+        with self._end:  # never behind the back of a thread that stops all this: what is frozen could not end
+            if self.freezer and self._client:
+                self.freezer.freeze(self.processes)
+
+    def processes(self) -> list[int]:
+        """The function's processes, as this machine counts them: all in the sandbox except those that make it."""
+        emulator = self.emulator_pid
+        return [pid for pid in below(self._init_pid) if pid != emulator] if emulator else []
 
     def wait(self) -> None:
         """Return when the sandbox has ended by itself."""
@@ -180,10 +203,16 @@ class Sandbox:
 
     def stop(self) -> None:
         """End everything. The app is told first, as on Lambda; what is left after that is killed."""
-        if self._client:
-            self._client.close()
-            self._client = None
+        with self._end:
+            client, self._client = self._client, None
+            if self.freezer:
+                self.freezer.thaw()
+        if client:
+            client.close()
         self._end_process()
+        if self.freezer:  # before the memory limit: with v2 it is inside
+            self.freezer.release()
+            self.freezer = None
         if self.memory_limit:
             self.memory_limit.release()
             self.memory_limit = None
@@ -211,10 +240,36 @@ class Sandbox:
         self.notices.append(f"port {DEFAULT_APP_PORT} is taken on this machine, so the app gets PORT={self.app_port}")
         return {"PORT": str(self.app_port)}
 
-    def _start_emulator(self, program: list[str], arguments: list[str]) -> None:
+    def _limit_memory(self) -> None:
+        self.memory_limit = MemoryLimit.of(self._memory_mb)
+        if self.memory_limit is None:
+            self.notices.append(f"the memory limit of {self._memory_mb} MB is not enforced: no cgroup can be made here")
+
+    def _post(self, client: urllib3.HTTPConnectionPool, payload: bytes, headers: Mapping[str, str]) -> Reply:
+        # The init phase and the invocation may each take the whole timeout.
+        patience = urllib3.Timeout(connect=5, read=2 * self._timeout_s + 10)
+        try:
+            response = client.urlopen(
+                "POST", INVOCATIONS, body=payload, headers=dict(headers), retries=False, timeout=patience
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise LocalFailure(self._out_of_memory() or f"the emulator did not answer: {error}") from error
+        return Reply(response.status, response.data, self._is_cold, self._out_of_memory())
+
+    def _out_of_memory(self) -> str:
+        """A sentence, once, when the kernel has ended a process since the last time because of the memory limit."""
+        kills = self.memory_limit.kills if self.memory_limit else 0
+        if kills <= self._memory_kills:
+            return ""
+        self._memory_kills = kills
+        notice = f"the function ran out of its {self._memory_mb} MB of memory: the kernel killed one of its processes"
+        self._say(notice)
+        return notice
+
+    def _start_emulator(self, enclosed: Enclosure) -> None:
         for _ in range(3):  # a free port may be somebody else's before the emulator listens
             port, api_port = free_ports(2)
-            self._launch(program, [*arguments, *_emulator_command(port, api_port)])
+            self._launch(enclosed, _emulator_options(port, api_port))
             if self._waited_for(port):
                 self._client = urllib3.HTTPConnectionPool(LOOPBACK, port, maxsize=1, block=True)
                 return
@@ -223,16 +278,20 @@ class Sandbox:
                 break
         raise LocalFailure("the sandbox did not start: " + ("\n".join(self._lines) or "it wrote nothing"))
 
-    def _launch(self, program: list[str], arguments: list[str]) -> None:
+    def _launch(self, enclosed: Enclosure, options: list[str]) -> None:
         self._lines.clear()
         read_end, write_end = os.pipe()
-        command = [*program, "--info-fd", str(write_end), *arguments]
+        command = [
+            *(*enclosed.program, "--info-fd", str(write_end), *enclosed.arguments),
+            *(*enclosed.emulator, *options, *enclosed.bootstrap),
+        ]
         try:
             self._process = subprocess.Popen(
                 self.memory_limit.applied_to(command) if self.memory_limit else command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
+                cwd=CHECKOUT,  # where Python finds the programs of this package
                 pass_fds=(write_end,),
                 start_new_session=True,  # Ctrl-C in the terminal is ours: we end the sandbox in order
             )
@@ -248,9 +307,12 @@ class Sandbox:
         assert process.stdout is not None
         for raw in process.stdout:
             line = raw.rstrip(b"\r\n").decode(errors="replace")
-            self._lines.append(line)
-            if self._on_output:
-                self._on_output(line)
+            self._say(line)
+
+    def _say(self, line: str) -> None:
+        self._lines.append(line)
+        if self._on_output:
+            self._on_output(line)
 
     def _waited_for(self, port: int) -> bool:
         end = time.monotonic() + START_S
@@ -270,9 +332,8 @@ class Sandbox:
         self._process = self._reader = None
 
 
-def _emulator_command(port: int, api_port: int) -> list[str]:
+def _emulator_options(port: int, api_port: int) -> list[str]:
     return [
-        bubblewrap.EMULATOR,
         *("--log-level", "error"),
         *("--runtime-interface-emulator-address", f"{LOOPBACK}:{port}"),
         *("--runtime-api-address", f"{LOOPBACK}:{api_port}"),
@@ -280,19 +341,13 @@ def _emulator_command(port: int, api_port: int) -> list[str]:
 
 
 def _end_in_order(process: subprocess.Popen[bytes], emulator_pid: int) -> None:
-    # bubblewrap passes no signal on: told itself, it would take everything down at once.
-    try:
-        if emulator_pid:
-            os.kill(emulator_pid, signal.SIGTERM)
+    # The outermost process passes no signal on: told itself, it takes everything down at once, as it does when killed.
+    for pid in filter(None, (emulator_pid, process.pid)):
+        try:
+            os.kill(pid, signal.SIGTERM)
             process.wait(STOP_S)
-    except (ProcessLookupError, subprocess.TimeoutExpired):
-        pass
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            continue
+        return
     process.kill()
     process.wait()
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []

@@ -1,7 +1,11 @@
-"""What the integration tests run in. Anything that cannot be had on this machine skips them and says why."""
+"""What the integration tests run in. Anything that cannot be had on this machine skips them and says why.
+
+``LOCAL_ARCHITECTURE=arm64`` runs them out of the arm64 layer, emulated where the machine is another.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,10 +15,11 @@ import pytest
 
 from layer import build
 from layer.failures import LayerError
-from local import bubblewrap, rootfs
 from local import emulator as rie
+from local import enclosure, rootfs
 from local.failures import LocalFailure
 from local.machine import architecture
+from local.mounts import Bind
 from local.ports import free_ports
 from local.sandbox import PORT_VARIABLES, Sandbox
 
@@ -22,11 +27,36 @@ T = TypeVar("T")
 StartFunction = Callable[..., Sandbox]
 
 
-def had(make: Callable[[str], T]) -> T:
+def chosen_architecture() -> str:
+    return os.environ.get("LOCAL_ARCHITECTURE") or architecture()
+
+
+def is_emulated() -> bool:
+    """Whether programs run some thirty times slower than their processor would run them: be patient."""
+    wanted = os.environ.get("LOCAL_ARCHITECTURE")
+    return bool(wanted) and wanted != architecture()
+
+
+def had(make: Callable[[str], T], wanted: str = "") -> T:
+    """What ``make(architecture)`` gives."""
     try:
-        return make(architecture())
+        return make(wanted or chosen_architecture())
     except (LayerError, LocalFailure) as failure:
         pytest.skip(str(failure))
+
+
+# Of test_function.py; what is said there of the machine's own processor, test_arm64.py says of an emulated one.
+NOT_EMULATED = {
+    "test_the_layers_interpreter_is_the_one_that_runs": "to the kernel it is qemu that runs",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not is_emulated():
+        return
+    for item in items:
+        if item.name in NOT_EMULATED and item.path.name == "test_function.py":
+            item.add_marker(pytest.mark.skip(reason=f"emulated: {NOT_EMULATED[item.name]}"))
 
 
 @pytest.fixture(scope="session")
@@ -47,15 +77,23 @@ def root() -> Path:
     return had(rootfs.ensure)
 
 
+def can_run(target: str) -> None:
+    """Skips unless functions for the architecture ``target`` run in a sandbox here: as a process, they are no layer."""
+    kind, _, reasons = had(lambda target: enclosure.best(enclosure.Function(Path(), Path(), target)), target)
+    if kind == "process":
+        pytest.skip("; ".join(reasons) or "LOCAL_SANDBOX=process")
+
+
 @pytest.fixture(scope="session")
 def sandbox_works(root: Path, emulator: Path) -> None:
     """This machine can run a sandbox."""
-    had(bubblewrap.command)
+    can_run(chosen_architecture())
 
 
 @pytest.fixture
 def start_function(request: pytest.FixtureRequest, sandbox_works: None) -> Iterator[StartFunction]:
-    """``start_function(app, layer=, memory_mb=, timeout_s=, extra_binds=, **environment)`` gives a running ``Sandbox``.
+    """``start_function(app, layer=, memory_mb=, timeout_s=, extra_binds=, freeze=, suite=, **environment)`` gives a
+    running ``Sandbox``.
 
     The layer is the built one unless another is given; the app gets a port that is free. All end with the test.
     """
@@ -67,12 +105,15 @@ def start_function(request: pytest.FixtureRequest, sandbox_works: None) -> Itera
             layer: Path | None = None,
             memory_mb: int = 1024,
             timeout_s: int = 30,
-            extra_binds: tuple[bubblewrap.Bind, ...] = (),
+            extra_binds: tuple[Bind, ...] = (),
+            freeze: bool = False,
+            suite: str = rootfs.SUITE,
             **environment: str,
         ) -> Sandbox:
             if not any(name in environment for name in PORT_VARIABLES):
                 environment["PORT"] = str(free_ports(1)[0])
             tree = layer or request.getfixturevalue("layer_tree")
-            return stack.enter_context(Sandbox(tree, app, environment, memory_mb, timeout_s, extra_binds))
+            function = Sandbox(tree, app, environment, memory_mb, timeout_s, extra_binds, freeze=freeze, suite=suite)
+            return stack.enter_context(function)
 
         yield start

@@ -20,7 +20,7 @@ from local.sandbox import Reply, Sandbox
 from tests.conformance.test_app_faults import function_url
 from tests.unit.test_events import beside, expected_body
 
-from .conftest import StartFunction
+from .conftest import StartFunction, is_emulated
 
 pytestmark = pytest.mark.integration
 
@@ -62,8 +62,10 @@ def test_another_event_arrives_untouched_and_the_answer_too(start_function: Star
 def module_function(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     """One function for all the faults that it must survive."""
     request.getfixturevalue("sandbox_works")
-    variables = {"FAIRLEAD_COMMAND": FAULTS, "PORT": str(free_ports(1)[0])}
-    with Sandbox(request.getfixturevalue("layer_tree"), APPS, variables, 512, 3) as function:
+    # Emulated, what takes milliseconds may take seconds: an app is given up after 8 s, and 12 s are left for the rest.
+    margin_ms, timeout_s = ("12000", 20) if is_emulated() else ("200", 3)
+    variables = {"FAIRLEAD_COMMAND": FAULTS, "PORT": str(free_ports(1)[0]), "FAIRLEAD_DEADLINE_MARGIN_MS": margin_ms}
+    with Sandbox(request.getfixturevalue("layer_tree"), APPS, variables, 512, timeout_s) as function:
         yield function
 
 

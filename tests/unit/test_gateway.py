@@ -1,4 +1,7 @@
-"""The gateway as pure functions: raw bytes become the Function URL event, a payload becomes the response."""
+"""The gateway as pure functions: raw bytes become the Function URL event, a payload becomes the response.
+
+What other sources do otherwise is in test_gateway_sources.py.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,19 @@ from typing import Any
 import h11
 import pytest
 
-from local.function_url import Answer, Front, encoded, from_reply, to_event
-from local.gateway import TooLarge, read_request, response_bytes
+from local import sources
+from local.gateway import RefusedRequest, read_request, response_bytes
+from local.sources.reply import from_reply
+from local.sources.values import Answer, Arrival, ClientRequest, Front, Refused
 from runtime.invocation import PAYLOAD_LIMIT
-from runtime.messages import HttpRequest, HttpResponse, header_values
+from runtime.messages import HttpResponse, header_values
 
-AWS = Front(url_id="abc", region="eu-north-1")
-NOW = 1783711146.671  # 10 Jul 2026 19:19:06 UTC
-REQUEST_ID = "d16a6b55-dea9-4b23-8499-eb85c3d2d904"
+AWS = Front(region="eu-north-1")
+ARRIVAL = Arrival("203.0.113.9", 1783711146.671, "d16a6b55-dea9-4b23-8499-eb85c3d2d904")  # 10 Jul 2026 19:19:06 UTC
+FUNCTION_URL = sources.SOURCES["function-url"]
 
 
-def received(raw: bytes, sent: list[bytes] | None = None, step: int = 65536) -> HttpRequest | None:
+def received(raw: bytes, sent: list[bytes] | None = None, step: int = 65536) -> ClientRequest | None:
     """The first request in ``raw``, which arrives in pieces of ``step`` bytes."""
     pieces = [raw[start : start + step] for start in range(0, len(raw), step)]
     replies = [] if sent is None else sent
@@ -29,7 +34,7 @@ def received(raw: bytes, sent: list[bytes] | None = None, step: int = 65536) -> 
 def event_of(raw: bytes, front: Front = AWS) -> dict[str, Any]:
     request = received(raw)
     assert request is not None
-    return to_event(request, front, "203.0.113.9", NOW, REQUEST_ID)
+    return FUNCTION_URL.to_event(request, front, ARRIVAL)
 
 
 def get(target: bytes, *lines: bytes) -> bytes:
@@ -39,65 +44,6 @@ def get(target: bytes, *lines: bytes) -> bytes:
 def post(body: bytes, *lines: bytes) -> bytes:
     length = b"Content-Length: %d" % len(body)
     return b"\r\n".join([b"POST / HTTP/1.1", b"Host: h", length, *lines, b"", b""]) + body
-
-
-def test_the_whole_event_is_what_aws_was_seen_to_send() -> None:
-    raw = (
-        b"POST /capture/space%20value"
-        b"?repeat=one&repeat=two&redirect=https%3A%2F%2Fexample.com%2Fa&plus=a+b&code=a%2Bb&empty="
-        b" HTTP/1.1\r\nHost: abc.lambda-url.eu-north-1.on.aws\r\nUser-Agent: curl/8.7.1\r\nAccept: */*\r\n"
-        b"X-Probe: first\r\nX-Probe: second\r\nCookie: session=abc123; theme=dark\r\n"
-        b"Content-Type: application/json\r\nContent-Length: 10\r\n\r\n" + '{"l":"λ"}'.encode()
-    )
-    assert event_of(raw) == {
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": "/capture/space%20value",
-        "rawQueryString": "repeat=one&repeat=two&redirect=https%3A%2F%2Fexample.com%2Fa&plus=a+b&code=a%2Bb&empty=",
-        "cookies": ["session=abc123", "theme=dark"],
-        "headers": {
-            "host": "abc.lambda-url.eu-north-1.on.aws",
-            "user-agent": "curl/8.7.1",
-            "accept": "*/*",
-            "x-probe": "first,second",
-            "cookie": "session=abc123; theme=dark",
-            "content-type": "application/json",
-            "content-length": "10",
-            "x-forwarded-for": "203.0.113.9",
-            "x-forwarded-port": "443",
-            "x-forwarded-proto": "https",
-            "x-amzn-trace-id": "Root=1-6a5145aa-81997fccd349dfeef1d5a523",
-            "x-amzn-tls-version": "TLSv1.3",
-            "x-amzn-tls-cipher-suite": "TLS_AES_128_GCM_SHA256",
-        },
-        "queryStringParameters": {
-            "repeat": "one,two",
-            "redirect": "https://example.com/a",
-            "plus": "a b",
-            "code": "a+b",
-            "empty": "",
-        },
-        "requestContext": {
-            "accountId": "anonymous",
-            "apiId": "abc",
-            "domainName": "abc.lambda-url.eu-north-1.on.aws",
-            "domainPrefix": "abc",
-            "http": {
-                "method": "POST",
-                "path": "/capture/space value",
-                "protocol": "HTTP/1.1",
-                "sourceIp": "203.0.113.9",
-                "userAgent": "curl/8.7.1",
-            },
-            "requestId": REQUEST_ID,
-            "routeKey": "$default",
-            "stage": "$default",
-            "time": "10/Jul/2026:19:19:06 +0000",
-            "timeEpoch": 1783711146671,
-        },
-        "body": '{"l":"λ"}',
-        "isBase64Encoded": False,
-    }
 
 
 PATHS = {
@@ -223,7 +169,7 @@ CHUNKED = (
 def test_a_chunked_upload_arrives_whole_with_its_length(step: int) -> None:
     request = received(CHUNKED, step=step)
     assert request is not None
-    event = to_event(request, AWS, "203.0.113.9", NOW, REQUEST_ID)
+    event = FUNCTION_URL.to_event(request, AWS, ARRIVAL)
     assert event["body"] == "abcdefg"
     assert event["headers"]["content-length"] == "7"
     assert "transfer-encoding" not in event["headers"]
@@ -246,29 +192,32 @@ def test_a_connection_that_ends_between_requests_has_no_next_one() -> None:
 def test_too_large_a_body_is_refused_before_it_comes() -> None:
     sent: list[bytes] = []
     head = post(b"", b"Expect: 100-continue").replace(b"Length: 0", b"Length: %d" % (PAYLOAD_LIMIT + 1))
-    with pytest.raises(TooLarge):
+    with pytest.raises(RefusedRequest):
         received(head, sent)
     assert sent == []
 
 
 def test_too_large_a_chunked_body_is_refused_as_soon_as_it_is_too_large() -> None:
     chunk = b"100000\r\n" + bytes(0x100000) + b"\r\n"
-    with pytest.raises(TooLarge):
+    with pytest.raises(RefusedRequest):
         received(CHUNKED.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" + chunk * 7)
 
 
 def test_an_event_of_exactly_the_limit_passes_and_one_byte_more_does_not() -> None:
-    def event(size: int) -> bytes | None:
-        return encoded({"body": "x" * (size - len('{"body":""}'))})
+    def event(size: int) -> bytes:
+        return sources.encoded({"body": "x" * (size - len('{"body":""}'))})
 
-    exact = event(PAYLOAD_LIMIT)
-    assert exact is not None
-    assert len(exact) == PAYLOAD_LIMIT
-    assert event(PAYLOAD_LIMIT + 1) is None
+    assert len(event(PAYLOAD_LIMIT)) == PAYLOAD_LIMIT
+    with pytest.raises(Refused, match="Lambda takes"):
+        event(PAYLOAD_LIMIT + 1)
+
+
+REQUEST = ClientRequest("GET", "/", [("Host", "h")])
 
 
 def answered(payload: object, status: int = 200) -> Answer:
-    return from_reply(status, payload if isinstance(payload, bytes) else json.dumps(payload).encode())
+    raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    return from_reply(FUNCTION_URL, REQUEST, AWS, status, raw)
 
 
 RESPONSES: dict[str, tuple[object, HttpResponse]] = {
@@ -371,7 +320,7 @@ FAULTS: dict[str, tuple[bytes, int, int, tuple[str, ...]]] = {
         502,
         ("Runtime.AppExited: gone",),
     ),
-    "timeout": (b"Task timed out after 3.00 seconds", 200, 504, ("Task timed out after 3.00 seconds",)),
+    "timeout": (b"Task timed out after 3.00 seconds", 200, 502, ("Task timed out after 3.00 seconds",)),
     "too large an answer": (
         b'{"errorType":"Function.ResponseSizeTooLarge","errorMessage":"too large"}',
         200,
@@ -385,13 +334,13 @@ FAULTS: dict[str, tuple[bytes, int, int, tuple[str, ...]]] = {
 def test_a_fault_is_a_status_for_the_client_and_words_for_the_developer(
     payload: bytes, status: int, expected: int, problem: tuple[str, ...]
 ) -> None:
-    answer = from_reply(status, payload)
+    answer = answered(payload, status)
     assert (answer.response.status, answer.problem) == (expected, problem)
     assert b"Oops" not in answer.response.body
 
 
 def test_a_start_that_failed_silently_points_to_the_output() -> None:
-    answer = from_reply(502, b"")
+    answer = answered(b"", 502)
     assert answer.response.status == 502
     assert "output" in answer.problem[0]
 

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,16 @@ import urllib3
 from local import bubblewrap, start_script
 from local.bubblewrap import Bind, Files
 from local.cache import once
+from local.changes import Changes, snapshot
+from local.display import BOOKKEEPING, JsonLines, readable
+from local.environments import Environments, Outcome
 from local.failures import LocalFailure
 from local.gateway import Gateway, Served
 from local.memory_limit import applicable
 from local.ports import free_ports, is_free, is_listening
-from local.run import BOOKKEEPING, Options, open_gateway, parsed
+from local.run import Options, open_gateway, own_port, parsed
 from local.sandbox import Reply
+from local.sources import SOURCES
 from runtime.invocation import PAYLOAD_LIMIT
 
 
@@ -191,14 +196,53 @@ def test_the_emulators_bookkeeping_is_told_from_the_apps_lines() -> None:
     assert not BOOKKEEPING.match("END of the story")
 
 
+def options(*arguments: str) -> Options:
+    return parsed(arguments)[0]
+
+
 def test_the_command_line() -> None:
-    given = parsed(["--app", "x", "--cmd", "a b", "--port", "0", "--timeout", "5", "--memory", "256", "--env", "A=b=c"])
-    assert given == Options(Path("x"), "a b", 0, None, 5, 256, {"A": "b=c"})
+    given = ["--app", "x", "--cmd", "a b", "--port", "0", "--timeout", "5", "--memory", "256", "--env", "A=b=c"]
+    given += ["--source", "rest", "--stage", "dev", "--binary-media-types", "image/png", "*/*", "--environments", "2"]
+    assert options(*given, "--reload", "--host", "0.0.0.0") == Options(
+        app=Path("x"),
+        command="a b",
+        port=0,
+        timeout_s=5,
+        memory_mb=256,
+        environment={"A": "b=c"},
+        source="rest",
+        stage="dev",
+        binary_media_types=("image/png", "*/*"),
+        environments=2,
+        is_reloading=True,
+        host="0.0.0.0",
+    )
+
+
+def test_without_arguments_the_command_line_is_the_defaults() -> None:
+    assert options() == Options(binary_media_types=())
 
 
 def test_a_variable_without_a_value_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgres:///")
-    assert parsed(["--env", "DATABASE_URL"]).environment == {"DATABASE_URL": "postgres:///"}
+    assert options("--env", "DATABASE_URL").environment == {"DATABASE_URL": "postgres:///"}
+
+
+MEANINGLESS = {
+    "a stage of what has none": (["--source", "alb", "--stage", "dev"], "alb has no stages"),
+    "a stage with a slash": (["--source", "rest", "--stage", "a/b"], "letters, digits"),
+    "binary types of what has none": (["--binary-media-types", "*/*"], "function-url has none"),
+    "a source that does not exist": (["--source", "cloudfront"], "lattice"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), MEANINGLESS.values(), ids=MEANINGLESS)
+def test_options_that_mean_nothing_together_are_refused(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parsed(arguments)
+    assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -210,16 +254,22 @@ def test_a_wrong_number_is_refused(arguments: list[str], capsys: pytest.CaptureF
     assert "whole number from" in capsys.readouterr().err
 
 
+def done(outcome: Outcome) -> Future[Outcome]:
+    future: Future[Outcome] = Future()
+    future.set_result(outcome)
+    return future
+
+
 class Function:
-    """Stands where the sandbox does: remembers the events, and gives one answer to all."""
+    """Stands where the environments do: remembers the events, and gives one answer to all."""
 
     def __init__(self, answer: object) -> None:
         self.answer = json.dumps(answer).encode()
         self.events: list[dict[str, object]] = []
 
-    def invoke(self, payload: bytes) -> Reply:
+    def submit(self, payload: bytes) -> Future[Outcome]:
         self.events.append(json.loads(payload))
-        return Reply(200, self.answer, len(self.events) == 1)
+        return done(Outcome(Reply(200, self.answer, len(self.events) == 1), 1))
 
 
 class Server:
@@ -228,7 +278,7 @@ class Server:
     def __init__(self, answer: object) -> None:
         self.function = Function(answer)
         self.served: list[Served] = []
-        self.gateway = Gateway(self.function.invoke, on_served=self.served.append)
+        self.gateway = Gateway(self.function.submit, on_served=self.served.append)
 
     def raw(self, *requests: bytes) -> bytes:
         """What comes back for bytes that are sent as they are, until the gateway closes."""
@@ -313,7 +363,7 @@ def test_http_1_0_is_answered_and_closed(server: Server) -> None:
 
 
 def test_an_emulator_that_is_gone_is_502() -> None:
-    def gone(payload: bytes) -> Reply:
+    def gone(payload: bytes) -> Future[Outcome]:
         raise LocalFailure("the emulator is not running")
 
     served: list[Served] = []
@@ -325,5 +375,232 @@ def test_an_emulator_that_is_gone_is_502() -> None:
 def test_the_next_free_port_is_taken_when_the_wanted_one_is_not_free() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         taken = listener.getsockname()[1]
-        with open_gateway(lambda payload: Reply(200, b"{}", False), taken, repr) as gateway:
+        with open_gateway(Function({}).submit, Options(port=taken), repr) as gateway:
             assert gateway.port > taken
+
+
+def test_a_front_end_that_waits_no_longer_answers_504_and_says_that_the_function_goes_on() -> None:
+    """The limit of a source is data, so a shorter one shows the same."""
+    never: Future[Outcome] = Future()
+    impatient = SOURCES["rest"]._replace(patience_s=0.01)
+    served: list[Served] = []
+    with Gateway(lambda payload: never, on_served=served.append, source=impatient) as gateway:
+        response = urllib3.request("GET", gateway.address, retries=False)
+    assert (response.status, response.data) == (504, b'{"message": "Endpoint request timed out"}')
+    assert "the function goes on" in served[0].problem[0]
+
+
+def test_what_a_source_refuses_is_answered_in_its_words_and_explained() -> None:
+    function = Function({})
+    served: list[Served] = []
+    with Gateway(function.submit, on_served=served.append, source=SOURCES["alb"]) as gateway:
+        response = urllib3.request("POST", gateway.address, body=bytes(1024 * 1024 + 1), retries=False)
+    assert (response.status, response.headers["server"]) == (413, "awselb/2.0")
+    assert "alb takes 1,048,576" in served[0].problem[0]
+    assert function.events == []
+
+
+SERVED = Served("GET", "/x?y", 200, 1365, 270.44, True, 2, ("careful",))
+LINES = {
+    "cold": (SERVED, "12:00:00  #2  GET /x?y  200  1,365 B  270.4 ms  cold\n          careful"),
+    "warm": (SERVED._replace(is_cold=False, problem=()), "12:00:00  #2  GET /x?y  200  1,365 B  270.4 ms  warm"),
+    "by none": (
+        SERVED._replace(is_cold=False, environment=0, problem=()),
+        "12:00:00  --  GET /x?y  200  1,365 B  270.4 ms",
+    ),
+}
+
+
+@pytest.mark.parametrize(("served", "expected"), LINES.values(), ids=LINES)
+def test_a_line_says_which_environment_served_and_whether_it_was_cold(served: Served, expected: str) -> None:
+    assert readable(served, "12:00:00") == expected
+
+
+def test_json_lines_are_one_object_each(capsys: pytest.CaptureFixture[str]) -> None:
+    display = JsonLines()
+    display.note("careful")
+    display.address("app", "http://127.0.0.1:3000")
+    display.output(2, 'says "hi"')
+    display.served(SERVED)
+    note, address, output, request = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert {line.pop("time")[10] for line in (note, address, output, request)} == {"T"}
+    assert note == {"type": "note", "text": "careful"}
+    assert address == {"type": "address", "app": "app", "address": "http://127.0.0.1:3000"}
+    assert output == {"type": "output", "environment": 2, "line": 'says "hi"'}
+    assert request == {
+        "type": "request",
+        "method": "GET",
+        "target": "/x?y",
+        "status": 200,
+        "body_bytes": 1365,
+        "duration_ms": 270.44,
+        "is_cold": True,
+        "environment": 2,
+        "problem": ["careful"],
+    }
+
+
+class Held:
+    """A function whose invocations last until they are let go; stands where a sandbox does."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.goes_on = threading.Event()
+        self.is_stopped = threading.Event()
+        self.payloads: list[bytes] = []
+
+    def invoke(self, payload: bytes) -> Reply:
+        self.payloads.append(payload)
+        if payload == b"hold":
+            assert self.goes_on.wait(10)
+        if payload == b"die" or self.is_stopped.is_set():
+            raise LocalFailure("the emulator is not running")
+        return Reply(200, payload, len(self.payloads) == 1)
+
+    def stop(self) -> None:
+        self.is_stopped.set()
+        self.goes_on.set()
+
+
+class Starter:
+    """Starts ``Held`` functions and remembers them; ``failures`` of the next starts fail."""
+
+    def __init__(self) -> None:
+        self.started: list[Held] = []
+        self.alone: list[bool] = []
+        self.failures = 0
+        self.version = 0
+
+    def __call__(self, number: int, is_alone: bool) -> Held:
+        if self.failures:
+            self.failures -= 1
+            raise LocalFailure("run.sh is gone")
+        self.alone.append(is_alone)
+        self.started.append(Held(number))
+        return self.started[-1]
+
+
+@pytest.fixture
+def starter() -> Starter:
+    return Starter()
+
+
+@pytest.fixture
+def two(starter: Starter) -> Iterator[Environments]:
+    with Environments(starter, 2, lambda: starter.version) as environments:
+        yield environments
+
+
+def number_of(environments: Environments, payload: bytes = b"x") -> int:
+    return environments.submit(payload).result(10).environment
+
+
+def test_one_environment_serves_what_comes_one_after_the_other(two: Environments, starter: Starter) -> None:
+    assert [number_of(two) for _ in range(3)] == [1, 1, 1]
+    assert [function.number for function in starter.started] == [1]
+
+
+def test_another_environment_is_started_only_when_all_are_busy(two: Environments, starter: Starter) -> None:
+    held = two.submit(b"hold")
+    assert [number_of(two), number_of(two)] == [2, 2]
+    starter.started[0].goes_on.set()
+    assert held.result(10).environment == 1
+    assert number_of(two) == 1
+    assert starter.alone == [True, False]
+
+
+def test_a_request_waits_when_as_many_as_allowed_are_busy(two: Environments, starter: Starter) -> None:
+    held = [two.submit(b"hold") for _ in range(2)]
+    waiting = threading.Thread(target=lambda: waited.append(number_of(two)))
+    waited: list[int] = []
+    waiting.start()
+    assert waited == []
+    starter.started[1].goes_on.set()
+    waiting.join(10)
+    assert waited == [2]
+    starter.started[0].goes_on.set()
+    assert [future.result(10).environment for future in held] == [1, 2]
+
+
+def test_a_changed_app_gets_new_environments_and_an_idle_old_one_ends(two: Environments, starter: Starter) -> None:
+    assert number_of(two) == 1
+    starter.version = 1
+    assert number_of(two) == 2
+    assert starter.started[0].is_stopped.wait(10)
+    assert not starter.started[1].is_stopped.is_set()
+
+
+def test_a_busy_old_environment_answers_before_it_ends(two: Environments, starter: Starter) -> None:
+    held = two.submit(b"hold")
+    starter.version = 1
+    assert [number_of(two), number_of(two)] == [2, 2]
+    assert not starter.started[0].is_stopped.is_set()
+    starter.started[0].goes_on.set()
+    assert held.result(10).reply.body == b"hold"
+    assert number_of(two) == 2
+    assert starter.started[0].is_stopped.wait(10)
+
+
+def test_an_environment_whose_emulator_is_gone_is_replaced(two: Environments, starter: Starter) -> None:
+    with pytest.raises(LocalFailure, match="not running"):
+        number_of(two, b"die")
+    assert starter.started[0].is_stopped.wait(10)
+    assert number_of(two) == 2
+
+
+def test_a_start_that_fails_is_tried_again_with_the_next_request(two: Environments, starter: Starter) -> None:
+    starter.failures = 1
+    with pytest.raises(LocalFailure, match=r"run\.sh"):
+        two.prepare()
+    two.prepare()
+    assert number_of(two) == 2
+    assert [function.number for function in starter.started] == [2]
+
+
+def test_stop_ends_what_is_running_and_refuses_what_comes(starter: Starter) -> None:
+    with Environments(starter, 1) as one:
+        held = one.submit(b"hold")
+    with pytest.raises(LocalFailure):
+        held.result(10)
+    assert all(function.is_stopped.is_set() for function in starter.started)
+    with pytest.raises(LocalFailure, match="have ended"):
+        one.submit(b"x")
+
+
+def test_an_environment_beside_others_gets_a_port_of_its_own_in_the_variable_that_counts() -> None:
+    assert list(own_port({})) == ["PORT"]
+    assert list(own_port({"PORT": "9000", "FAIRLEAD_PORT": "9001"})) == ["FAIRLEAD_PORT"]
+    assert own_port({"PORT": "9000"}) != {"PORT": "9000"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("main.py", "pages/index.html", ".git/index", "node_modules/x/index.js", "__pycache__/main.pyc"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1")
+    return tmp_path
+
+
+def test_the_files_that_are_the_app(folder: Path) -> None:
+    assert sorted(snapshot(folder)) == ["main.py", "pages/index.html"]
+
+
+CHANGES: dict[str, tuple[Callable[[Path], object], list[str]]] = {
+    "nothing": (lambda folder: None, []),
+    "written": (lambda folder: (folder / "main.py").write_text("22"), ["main.py"]),
+    "new": (lambda folder: (folder / "pages/new.html").touch(), ["pages/new.html"]),
+    "gone": (lambda folder: (folder / "pages/index.html").unlink(), ["pages/index.html"]),
+    "what tools write": (lambda folder: (folder / "__pycache__/other.pyc").touch(), []),
+}
+
+
+@pytest.mark.parametrize(("change", "told"), CHANGES.values(), ids=CHANGES)
+def test_a_change_of_the_app_is_seen_and_named_once(
+    folder: Path, change: Callable[[Path], object], told: list[str]
+) -> None:
+    names: list[str] = []
+    changes = Changes(folder, names.append)
+    assert changes() == 0
+    change(folder)
+    assert [changes(), changes()] == [len(told)] * 2
+    assert names == told

@@ -1,0 +1,182 @@
+"""Execution environments side by side, as Lambda keeps them: one request each at a time, started when needed.
+
+An app that calls itself through the gateway, and a page with many assets, need more than one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
+
+from .failures import LocalFailure
+from .sandbox import Reply
+
+
+class Function(Protocol):
+    """What a ``Sandbox`` is to an environment."""
+
+    def invoke(self, payload: bytes) -> Reply: ...
+    def stop(self) -> None: ...
+
+
+class Outcome(NamedTuple):
+    """A reply, and the number of the environment that gave it."""
+
+    reply: Reply
+    environment: int
+
+
+# Gets the environment's number and whether it is alone; gives a started function or raises LocalFailure, LayerError.
+Start = Callable[[int, bool], Function]
+
+
+class Environment:
+    """One sandbox and the thread that starts and calls it: the kernel ends a sandbox together with its thread."""
+
+    def __init__(self, number: int, version: object, is_alone: bool) -> None:
+        self.number = number
+        self.version = version  # of the app that it runs
+        self.is_alone = is_alone
+        self.is_busy = False
+        self.function: Function | None = None
+        self.thread = ThreadPoolExecutor(1, f"environment-{number}")
+
+    def stop(self) -> None:
+        """End the sandbox at once, whatever it does; returns when nothing of it is left."""
+        if self.function:
+            self.function.stop()  # an invocation that is under way fails by this
+        self.thread.submit(self._stop_function)  # for one that was still starting
+        self.thread.shutdown()
+
+    def retire(self, on_end: Callable[[Environment], object]) -> None:
+        """End the sandbox without waiting for it."""
+        self.thread.submit(self._stop_function).add_done_callback(lambda _: on_end(self))
+        self.thread.shutdown(wait=False)
+
+    def _stop_function(self) -> None:
+        if self.function:
+            self.function.stop()
+
+
+class Environments:
+    """``with Environments(start, 4) as several: several.submit(payload).result()``.
+
+    An idle environment is used again, the one with the lowest number first; without one, another is started; when
+    ``limit`` of them are busy, callers wait (Lambda would answer them 429). ``version()`` is asked before each request:
+    when it has another answer than before, the app has changed, and no environment of before is used again.
+    """
+
+    def __init__(self, start: Start, limit: int, version: Callable[[], object] = lambda: None) -> None:
+        self._start = start
+        self._limit = limit
+        self._version = version
+        self._changed = threading.Condition()
+        self._environments: list[Environment] = []
+        self._ending: list[Environment] = []  # retired: out of use, and perhaps still there
+        self._started = 0
+        self._is_open = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def prepare(self) -> None:
+        """Start the first environment now: what this machine cannot do should be known before the first request."""
+        environment = self._taken()
+        environment.thread.submit(self._prepare, environment).result()
+
+    def submit(self, payload: bytes) -> Future[Outcome]:
+        """Invoke the function. Waits for an environment; the result is the ``Outcome`` or raises as ``start`` does."""
+        environment = self._taken()
+        return environment.thread.submit(self._invoke, environment, payload)
+
+    def stop(self) -> None:
+        """End all of them, whatever they do, and refuse whoever waits for one."""
+        with self._changed:
+            self._is_open = False
+            running, ending = self._environments, list(self._ending)
+            self._environments = []
+            self._changed.notify_all()
+        threads = [threading.Thread(target=environment.stop) for environment in running]
+        for thread in threads:  # side by side: each may have its half second
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for environment in ending:
+            environment.thread.shutdown()
+
+    def _taken(self) -> Environment:
+        with self._changed:
+            while True:
+                if not self._is_open:
+                    raise LocalFailure("the environments have ended")
+                version = self._version()
+                self._retire_all_but(version)
+                if environment := self._available(version):
+                    environment.is_busy = True
+                    return environment
+                self._changed.wait()
+
+    def _available(self, version: object) -> Environment | None:
+        current = [environment for environment in self._environments if environment.version == version]
+        for environment in current:
+            if not environment.is_busy:
+                return environment
+        if len(current) >= self._limit:
+            return None
+        self._started += 1
+        is_alone = not self._environments and not self._ending
+        self._environments.append(Environment(self._started, version, is_alone))
+        return self._environments[-1]
+
+    def _retire_all_but(self, version: object) -> None:
+        for environment in list(self._environments):
+            if environment.version != version and not environment.is_busy:
+                self._drop(environment)
+
+    def _drop(self, environment: Environment) -> None:
+        self._environments.remove(environment)
+        self._ending.append(environment)
+        environment.retire(self._forget)
+
+    def _forget(self, environment: Environment) -> None:
+        with self._changed:
+            self._ending.remove(environment)
+
+    def _prepare(self, environment: Environment) -> None:
+        try:
+            self._begin(environment)
+        finally:
+            self._give_back(environment, environment.function is not None)
+
+    def _invoke(self, environment: Environment, payload: bytes) -> Outcome:
+        is_usable = False
+        try:
+            function = self._begin(environment)
+            if not self._is_open:  # ended while this one was starting: nobody else would end the invocation
+                raise LocalFailure("the environments have ended")
+            outcome = Outcome(function.invoke(payload), environment.number)
+            is_usable = True
+            return outcome
+        finally:
+            # Before the caller has the outcome: the request that follows finds this one idle.
+            self._give_back(environment, is_usable)
+
+    def _begin(self, environment: Environment) -> Function:
+        if environment.function is None:
+            environment.function = self._start(environment.number, environment.is_alone)
+        return environment.function
+
+    def _give_back(self, environment: Environment, is_usable: bool) -> None:
+        with self._changed:
+            environment.is_busy = False
+            if environment in self._environments and not is_usable:
+                self._drop(environment)
+            self._changed.notify_all()

@@ -1,0 +1,220 @@
+"""Between invocations Lambda freezes the function. With a freezer that is so here, and nothing is lost by it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local import freezer
+from local.cache import CHECKOUT
+from local.failures import LocalFailure
+from local.freezer import V1, V2, Freezer, Place, Switch, applicable
+from local.ports import free_ports
+from local.processes import below
+from local.sandbox import Sandbox
+from tests.conformance.test_app_faults import function_url
+
+from .apps import COMMAND, DETACHED, shell_app
+from .test_function import APPS, FAULTS, bootstrap_pid
+from .test_sandbox import eventually, is_gone
+
+pytestmark = pytest.mark.integration
+
+SWITCHES = {"v1": V1, "v2": V2}
+FREEZES = 5
+Start = Callable[..., Sandbox]
+
+
+@pytest.fixture(params=SWITCHES.values(), ids=SWITCHES)
+def switch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Switch:
+    """One kind of cgroup after the other is the only one that is tried."""
+    kind: Switch = request.param
+    everywhere = freezer.places
+
+    def these(limit: Path | None = None) -> list[Place]:
+        return [place for place in everywhere(limit) if place[1] is kind]
+
+    try:
+        Freezer.of(these()).release()
+    except LocalFailure as failure:
+        pytest.skip(str(failure))
+    monkeypatch.setattr(freezer, "places", these)
+    return kind
+
+
+@pytest.fixture
+def start(sandbox_works: None, layer_tree: Path, switch: Switch) -> Iterator[Start]:
+    with ExitStack() as stack:
+
+        def start(task: Path, command: str = COMMAND, timeout_s: int = 30, **more: str) -> Sandbox:
+            variables = {"FAIRLEAD_COMMAND": command, "PORT": str(free_ports(1)[0]), **more}
+            return stack.enter_context(Sandbox(layer_tree, task, variables, 512, timeout_s, freeze=True))
+
+        yield start
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Path:
+    return shell_app(tmp_path / "app")
+
+
+def ask(function: Sandbox, command: str) -> Any:
+    return json.loads(function.invoke(json.dumps(command).encode()).body)
+
+
+def is_frozen(function: Sandbox) -> bool:
+    return function.freezer is not None and function.freezer.is_frozen
+
+
+def sockets(pid: int) -> set[str]:
+    descriptors = Path(f"/proc/{pid}/fd")
+    return {link for fd in os.listdir(descriptors) if (link := os.readlink(descriptors / fd)).startswith("socket:")}
+
+
+def test_everything_but_the_emulator_is_frozen_between_invocations(start: Start, task: Path) -> None:
+    function = start(task)
+    ask(function, DETACHED)
+    assert is_frozen(function)
+    assert function.freezer is not None
+    assert function.freezer.members() == set(function.processes())
+    assert len(function.processes()) == 3
+    assert function.emulator_pid not in function.freezer.members()
+
+
+def test_a_background_thread_makes_no_progress_while_frozen(start: Start, task: Path) -> None:
+    """The gap between two of its ticks is longer than the freeze, by a clock that does not stop."""
+    function = start(task)
+    ask(function, "state")
+    began = time.monotonic()
+    time.sleep(0.5)
+    frozen_s = time.monotonic() - began
+    assert ask(function, "state")["gap"] >= frozen_s
+
+
+def test_the_same_processes_and_connections_go_on(start: Start, task: Path) -> None:
+    function = start(task)
+    before = ask(function, "state")
+    runtime = bootstrap_pid(function)
+    connected = sockets(runtime)
+    for _ in range(FREEZES):
+        assert is_frozen(function)
+        assert ask(function, "echo on") == "on"
+    after = ask(function, "state")
+    assert (after["pid"], after["connections"]) == (before["pid"], before["connections"])
+    assert (bootstrap_pid(function), sockets(runtime)) == (runtime, connected)
+    assert connected
+
+
+def test_an_app_that_closes_an_idle_connection_meanwhile_is_no_fault(start: Start, task: Path) -> None:
+    """Its timer has run out when it is thawed, and so it closes just when the next request comes."""
+    function = start(task, IDLE_S="0.2")
+    for number in range(FREEZES):
+        assert ask(function, f"echo {number}") == str(number)
+        time.sleep(0.3)
+
+
+def test_deadlines_after_a_freeze_longer_than_the_timeout_are_those_of_the_new_invocation(start: Start) -> None:
+    function = start(APPS, FAULTS, timeout_s=2)
+    assert function.invoke(b"[]").body == b"[]"
+    time.sleep(2.2)
+    assert function.invoke(b"[1]").body == b"[1]"  # not given up as late
+    late = json.loads(function.invoke(function_url("/silence", "POST")).body)
+    assert late["statusCode"] == 504  # and what is late is given up before the emulator does it
+    assert function.invoke(b"[2]").body == b"[2]"
+
+
+def test_it_is_frozen_again_after_a_fault_and_not_after_a_crash(start: Start) -> None:
+    function = start(APPS, FAULTS, timeout_s=5)
+    function.invoke(b"[]")
+    function.invoke(function_url("/die", "POST"))
+    assert is_frozen(function)
+    assert function.invoke(b"[1]").body == b"[1]"
+
+
+def test_stopping_a_frozen_function_tells_the_app_and_leaves_nothing(start: Start, task: Path) -> None:
+    function = start(task)
+    ask(function, "true")
+    assert is_frozen(function)
+    assert function.freezer is not None
+    processes, cgroup = [function.pid, *below(function.pid)], function.freezer.directory
+    function.stop()
+    assert "goodbye" in function.output
+    assert [pid for pid in processes if not is_gone(pid)] == []
+    assert not cgroup.exists()
+
+
+DRIVER = """
+import json, sys
+from pathlib import Path
+from local import freezer
+from local.sandbox import Sandbox
+everywhere = freezer.places
+freezer.places = lambda limit: [place for place in everywhere(limit) if place[1].file == sys.argv[4]]
+with Sandbox(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]), freeze=True) as function:
+    function.invoke(b'"true"')
+    limit = function.memory_limit.directory if function.memory_limit else ""
+    print(json.dumps([function.pid, str(limit), str(function.freezer.directory)]), flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_nothing_is_left_when_the_driver_is_killed_while_it_is_frozen(
+    sandbox_works: None, layer_tree: Path, task: Path, switch: Switch
+) -> None:
+    """With v1 the kernel's SIGKILL waits for the thaw: somebody has to outlive the driver and do it."""
+    variables = json.dumps({"FAIRLEAD_COMMAND": COMMAND, "PORT": str(free_ports(1)[0])})
+    command = [sys.executable, "-c", DRIVER, str(layer_tree), str(task), variables, switch.file]
+    with subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        pid, *folders = json.loads(driver.stdout.readline())
+        processes = [pid, *below(pid)]
+        driver.kill()
+    assert len(processes) >= 5
+    assert eventually(lambda: all(is_gone(pid) for pid in processes))
+    assert eventually(lambda: not any(folder and Path(folder).exists() for folder in folders))
+
+
+def test_without_a_cgroup_it_is_refused_in_a_sentence() -> None:
+    with pytest.raises(LocalFailure, match="cannot be frozen between invocations: that needs a cgroup"):
+        Freezer.of([])
+
+
+PLACES: dict[str, tuple[str, str, str, list[tuple[str, Switch]]]] = {
+    "v1 and v2 side by side": (
+        "6:freezer:/jobs\n4:memory:/\n0::/\n",
+        "cgroup /c/freezer cgroup rw,freezer 0 0\ncgroup2 /c/unified cgroup2 rw 0 0\n",
+        "/c/memory/limit",
+        [("/c/freezer/jobs", V1), ("/c/unified", V2)],
+    ),
+    "v2: inside the memory limit": (
+        "0::/user.slice/app.scope\n",
+        "cgroup2 /c cgroup2 rw 0 0\n",
+        "/c/user.slice/limit",
+        [("/c/user.slice/limit", V2)],
+    ),
+    "v2 without a memory limit": (
+        "0::/user.slice/app.scope\n",
+        "cgroup2 /c cgroup2 rw 0 0\n",
+        "",
+        [("/c/user.slice/app.scope", V2)],
+    ),
+    "mounted read-only": ("0::/\n", "cgroup2 /c cgroup2 ro 0 0\n", "", []),
+    "none": ("0::/\n", "proc /proc proc rw 0 0\n", "", []),
+}
+
+
+@pytest.mark.parametrize(("membership", "mounts", "limit", "expected"), PLACES.values(), ids=PLACES)
+def test_where_a_freezer_may_be_made(
+    membership: str, mounts: str, limit: str, expected: list[tuple[str, Switch]]
+) -> None:
+    places = applicable(membership, mounts, Path(limit) if limit else None)
+    assert [(str(parent), kind) for parent, kind in places] == expected
