@@ -11,7 +11,7 @@ import os
 import time
 from _json import encode_basestring_ascii
 
-from serving import Connection, Gone, Request, serve
+from serving import Connection, Gone, Request, serve, stop_listening
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -244,6 +244,13 @@ def write_stdout(connection: Connection, argument: str) -> None:
     connection.answer(200, OK)
 
 
+def refuse(connection: Connection, _: str) -> None:
+    """Answers, and accepts no connection from then on."""
+    stop_listening()
+    connection.answer(200, OK, b"connection: close")
+    raise Gone
+
+
 def pid(connection: Connection, _: str) -> None:
     """The process id."""
     connection.answer(200, b"%d" % os.getpid())
@@ -301,6 +308,7 @@ FAULTS: dict[str, Callable[[Connection, str], None]] = {
     "nul-header": nul_header,
     "pid": pid,
     "process-group": process_group,
+    "refuse": refuse,
     "reset-after": reset_after,
     "reset-before": reset_before,
     "reset-in-head": reset_in_head,

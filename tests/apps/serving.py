@@ -119,6 +119,14 @@ class Connection:
         self._sock.close()
 
 
+_listeners: list[_socket.socket] = []
+
+
+def stop_listening() -> None:
+    """Refuse connections from now on, and live on."""
+    _listeners[0].shutdown(_socket.SHUT_RDWR)
+
+
 def serve(handle: Callable[[Connection, Request], None]) -> None:
     """Start as the environment says and hand every request to ``handle``, one thread per connection."""
     listener = _start()
@@ -144,7 +152,11 @@ def serve(handle: Callable[[Connection, Request], None]) -> None:
             connection.close()
 
     while True:
-        descriptor, _ = listener._accept()
+        try:
+            descriptor, _ = listener._accept()
+        except OSError:  # stop_listening was called
+            time.sleep(3600)
+            return
         sock = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, descriptor)
         sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         _thread.start_new_thread(converse, (sock, is_silent))
@@ -170,6 +182,7 @@ def _start() -> _socket.socket:
     except (OSError, KeyError, ValueError) as error:
         sys.exit(f"app: cannot listen on PORT={os.environ.get('PORT')}: {error!r}")
     listener.listen(64)
+    _listeners.append(listener)
     return listener
 
 

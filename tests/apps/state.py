@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+import threading
 
 
 def state() -> str:
@@ -30,6 +31,8 @@ def state() -> str:
     )
 
 
+for _ in range(int(os.environ.get("THREADS", "0"))):
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
 STATE = state()  # before a socket of our own is open
 listener = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
 while True:

@@ -318,3 +318,20 @@ def test_a_deadline_that_has_passed_costs_the_invocation_and_not_the_app(
     before = invoke(api, function_url("/pid")).document["body"]
     assert invoke(api, function_url("/"), -5).document["statusCode"] == 504
     assert invoke(api, function_url("/pid")).document["body"] == before
+
+
+def test_an_app_that_lives_and_refuses_is_replaced(api: FakeRuntimeApi) -> None:
+    process = start_bootstrap(api, command=app("faults.py"))
+    first = invoke(api, function_url("/pid")).document["body"]
+    assert invoke(api, function_url("/refuse")).document["statusCode"] == 200
+    assert invoke(api, function_url("/")).document["statusCode"] == 502
+    assert UNREACHABLE in process.output
+    assert invoke(api, function_url("/pid")).document["body"] != first
+
+
+def test_an_event_of_exactly_the_limit_arrives(shared: tuple[FakeRuntimeApi, BootstrapProcess]) -> None:
+    api, _ = shared
+    empty = len(function_url("/", "POST", ""))
+    event = function_url("/", "POST", "x" * (LIMIT - empty))
+    assert len(event) == LIMIT
+    assert invoke(api, event).document["statusCode"] == 200

@@ -310,10 +310,11 @@ def test_the_last_8_kib_of_stderr_are_reported(api: FakeRuntimeApi, tmp_path: Pa
 
 
 @WAYS
-def test_the_next_start_kills_what_a_killed_predecessor_left(tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize("threads", ["0", "16"])  # a leader ends before its threads, which hold the port as well
+def test_the_next_start_kills_what_a_killed_predecessor_left(tmp_path: Path, way: str, threads: str) -> None:
     port = str(free_port())
     with FakeRuntimeApi() as api:
-        first = start(api, "state.py", tmp_path, way, FAIRLEAD_PORT=port)
+        first = start(api, "state.py", tmp_path, way, FAIRLEAD_PORT=port, THREADS=threads)
         old = state_of_app(api)["pid"]
         first.kill()
         assert is_running(old)  # a group of its own outlives the bootstrap's
