@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
-SHELL_FILES := bootstrap build-layer.sh layer/ensure-venv.sh $(wildcard examples/*/*.sh) .ci/run
+SHELL_FILES := bootstrap build-layer.sh layer/ensure-venv.sh layer/in-container.sh $(wildcard examples/*/*.sh) .ci/run
 
 # NAME=VALUE as --name 'VALUE', where it was given to make: PORT and HOST in the environment are somebody else's.
 given = $(foreach name,$(1),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
@@ -40,7 +40,7 @@ fuzz: setup ## other examples through the real process: make fuzz [MINUTES=10]
 	@$(PYTHON) -m tests.fuzz --minutes $(or $(MINUTES),10)
 
 .PHONY: soak
-soak: layer ## a million invocations: memory has to stay where it is (about 5 minutes)
+soak: setup ## a million invocations: memory has to stay where it is (about 5 minutes)
 	@$(PYTHON) -m bench.soak
 
 .PHONY: check
@@ -63,8 +63,16 @@ shellcheck: setup ## the shell scripts
 	@$(PYTHON) -m local.tools shellcheck $(SHELL_FILES)
 
 .PHONY: layer
-layer: setup ## dist/fairlead-x86_64.zip
-	@./build-layer.sh
+layer: setup ## dist/fairlead-x86_64.zip and dist/fairlead-arm64.zip [WITH=orjson,brotli]
+	@./build-layer.sh $(if $(WITH),--with '$(WITH)')
+
+.PHONY: layers-in-container
+layers-in-container: ## the same in a Debian container (docker or podman): for machines without apt
+	@$(if $(WITH),LAYER_WITH='$(WITH)') layer/in-container.sh
+
+.PHONY: check-layer
+check-layer: setup ## would it run on Lambda? make check-layer FILE=layer.zip [FUNCTION=DIR]
+	@$(PYTHON) -m layer.check '$(FILE)' $(if $(FUNCTION),--function '$(FUNCTION)')
 
 .PHONY: setup
 setup: ## .venv with the pinned tools (every other target does this first)

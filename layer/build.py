@@ -1,38 +1,37 @@
 """Builds the Lambda layers: ``python -m layer.build [x86_64|arm64 ...]`` (``./build-layer.sh`` sets up what it needs).
 
-Three steps, each made once and kept until what it is made from changes: the Debian packages unpacked; the interpreter's
-part of the layer, which takes seconds; the layer itself, which is that part plus our own few files.
+Each step is made once and kept until what it is made from changes: the Debian packages unpacked; the interpreter's part
+of the layer, which takes seconds; the layer itself, which is that part plus our own few files.
 """
 
 from __future__ import annotations
 
 import argparse
 import fcntl
-import hashlib
 import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from runtime import __version__
 
-from . import interpreter, recipe
-from .bytecode import DebianPython
-from .debian import Package, fetch
+from . import dist, interpreter, kept, recipe, wheels
 from .failures import LayerError
-from .recipe import ARCHITECTURES, HOME, LIBRARIES, REPOSITORY, SOURCES, Architecture, Recipe
+from .origins import Debian, Origin
+from .recipe import ARCHITECTURES, HOME, LIBRARIES, REPOSITORY, SOURCES, Architecture
 
 MANIFEST = f"{HOME}/MANIFEST.json"
-DEFAULT_ARCHITECTURES = ("x86_64",)
 # The time of every file in a zip, so that the same content is the same zip. Any would do: 2024-01-01.
 DEFAULT_EPOCH = 1704067200
 FIRST_ZIP_TIME = 315532800  # 1980-01-01, the first that a zip can hold
 TREES_LAST_S = 24 * 3600
+# Says what is in a layer, and not how it is made: a change here makes no other layer.
+NOT_OF_THE_LAYER = {"check.py", "package.py", "wheels.txt"}
 
 
 class Places(NamedTuple):
@@ -53,85 +52,106 @@ class Layer(NamedTuple):
     zip: Path
 
 
+class Choice(NamedTuple):
+    """What a layer holds beyond the ordinary: packages of ``wheels.txt`` by name, and another interpreter (dist.py)."""
+
+    packages: tuple[str, ...] = ()
+    dist: str = ""
+
+
+def chosen() -> Choice:
+    """What the environment says: ``LAYER_WITH=orjson,brotli``, ``PYTHON_DIST=DIRECTORY``."""
+    packages = os.environ.get("LAYER_WITH", "").replace(",", " ").split()
+    return Choice(tuple(packages), os.environ.get("PYTHON_DIST", ""))
+
+
 def ensure(architecture: str = "x86_64") -> Path:
     """The layer's tree, built or brought up to date first: mount it on ``/opt``. Raises ``LayerError``."""
-    return build(architecture).tree
+    with _locked(PLACES.layers):
+        return _Build(ARCHITECTURES[architecture], PLACES, chosen()).tree()
 
 
-def build(architecture: str, places: Places = PLACES) -> Layer:
+def build(architecture: str, places: Places = PLACES, choice: Choice | None = None) -> Layer:
     """The layer for ``architecture`` (``x86_64`` or ``arm64``), made anew as far as its inputs have changed."""
     with _locked(places.layers):
-        return _Build(ARCHITECTURES[architecture], places).run()
+        made = _Build(ARCHITECTURES[architecture], places, chosen() if choice is None else choice)
+        return Layer(made.tree(), made.zip())
 
 
 class _Build:
-    def __init__(self, architecture: Architecture, places: Places) -> None:
+    def __init__(self, architecture: Architecture, places: Places, choice: Choice) -> None:
         self.architecture = architecture
         self.places = places
-        self.recipe = recipe.load()
         self.epoch = _epoch()
         self.own = _own_files()
+        self.is_ordinary = choice == Choice()
+        parts = places.layers / "parts"
+        self.origin: Origin = (
+            dist.Dist(choice.dist, architecture, parts) if choice.dist else Debian(architecture, parts, places.packages)
+        )
+        if choice.packages and self.origin.python != f"python{wheels.PYTHON}":
+            raise LayerError(f"--with has packages for Python {wheels.PYTHON}, and PYTHON_DIST is {self.origin.python}")
+        self.wheels = wheels.fetch(wheels.choose(choice.packages, architecture), architecture)
+        self.base = parts / architecture.name / f"{'dist-' if choice.dist else ''}interpreter"
+        self.base_made_from = kept.digest([*self.origin.identity, str(self.epoch), *_own_logic()])
+        self.made_from = kept.digest(
+            [
+                self.base_made_from,
+                *(wheel.pin.sha256 for wheel in self.wheels),
+                *(f"{path} {kept.sha256(path)}" for path in self.own),
+            ]
+        )
 
-    def run(self) -> Layer:
-        native = recipe.native()
-        packages = _fetch(self.recipe, self.architecture, self.places)
-        native_packages = packages if native == self.architecture else _fetch(self.recipe, native, self.places)
-        compiler = DebianPython(self._debian(native, native_packages), self.recipe, native)
-        debian = self._debian(self.architecture, packages)
-
-        inputs: list[bytes | str] = [
-            *(package.sha256 for package in (*packages, *native_packages)),
-            str(self.epoch),
-            *_own_logic(),
-        ]
-        parts = self.places.layers / "parts" / self.architecture.name
-        base, base_zip = parts / "interpreter", parts / "interpreter.zip"
-        made_from = _digest(inputs)
-        _once(base, made_from, lambda draft: self._make_interpreter(draft, debian, packages, compiler))
-        _once(base_zip, made_from, lambda draft: self._pack(compiler, draft, base))
-
-        made_from = _digest((made_from, *(f"{path} {_digest((path.read_bytes(),))}" for path in self.own)))
+    def tree(self) -> Path:
         # A tree of its own for each content: somebody may have the previous one mounted, and goes on undisturbed. It
         # costs next to nothing, because what they have in common is hard-linked.
-        tree = self.places.layers / "trees" / f"{self.architecture.name}-{made_from[:16]}"
-        target = self.places.dist / f"fairlead-{self.architecture.name}.zip"
+        tree = self.places.layers / "trees" / f"{self.architecture.name}-{self.made_from[:16]}"
         if not tree.exists():
-            _make(tree, lambda draft: self._make_layer(draft, base, compiler))
-        _point(self.places.layers / self.architecture.name, tree)
-        _once(
-            target, made_from, lambda draft: self._pack(compiler, draft, tree, base_zip), stamp=parts / "zip.made-from"
-        )
-        return Layer(tree, target)
+            kept.once(self.base, self.base_made_from, self._make_interpreter)
+            kept.replace(tree, self._make_layer)
+        _forget_others(tree)
+        if self.is_ordinary:
+            _point(self.places.layers / self.architecture.name, tree)
+        return tree
 
-    def _debian(self, architecture: Architecture, packages: Sequence[Package]) -> Path:
-        root = self.places.layers / "parts" / architecture.name / "debian"
-        made_from = _digest(package.sha256 for package in packages)
-        _once(root, made_from, lambda draft: interpreter.unpack_all(packages, draft))
-        return root
+    def zip(self) -> Path:
+        pack, base = self.origin.toolchain.pack, self.base.with_name(f"{self.base.name}.zip")
+        target = self.places.dist / f"fairlead-{self.architecture.name}.zip"
+        stamp = target.with_name(f".{target.name}.made-from")
+        if target.exists() and stamp.exists() and stamp.read_text() == self.made_from:
+            return target
+        kept.once(self.base, self.base_made_from, self._make_interpreter)
+        kept.once(base, self.base_made_from, lambda draft: pack(draft, self.base, self.epoch))
+        return kept.once(target, self.made_from, lambda draft: pack(draft, self.tree(), self.epoch, base), stamp)
 
-    def _make_interpreter(self, tree: Path, debian: Path, packages: Sequence[Package], compiler: DebianPython) -> None:
-        interpreter.assemble(debian, tree, self.recipe, self.architecture, compiler)
-        licences = interpreter.copy_licences(debian, tree, packages)
-        (tree / MANIFEST).write_text(_manifest(self.recipe, self.architecture, packages, licences))
+    def _make_interpreter(self, tree: Path) -> None:
+        facts = self.origin.assemble(tree)
+        (tree / MANIFEST).write_text(_manifest(self.architecture, facts))
         _set_modes(tree, self.architecture)
 
-    def _make_layer(self, tree: Path, base: Path, compiler: DebianPython) -> None:
-        shutil.copytree(base, tree, copy_function=os.link)
+    def _make_layer(self, tree: Path) -> None:
+        shutil.copytree(self.base, tree, copy_function=os.link)
+        if self.wheels:
+            self._add_wheels(tree)
         for source, name in self.own.items():
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, tree / name)
-        library = tree / LIBRARIES / self.recipe.python
-        compiler.compile(tree / SOURCES, tree)
+        # Docstrings are in the sources. Without them there is a sixth less to read at each cold start.
+        self.origin.toolchain.compile(tree, tree / SOURCES, optimize=2)
         # The .pyc goes where it is imported from and the .py stays where it is read: beside each other, each import
         # would have to look at the .py first. The .pyc names the .py, so tracebacks show its lines.
         for compiled in sorted((tree / SOURCES).rglob("*.pyc")):
-            place = library / compiled.relative_to(tree / SOURCES)
+            place = tree / LIBRARIES / self.origin.python / compiled.relative_to(tree / SOURCES)
             place.parent.mkdir(parents=True, exist_ok=True)
             compiled.rename(place)
         _set_modes(tree, self.architecture)
 
-    def _pack(self, packer: DebianPython, target: Path, tree: Path, *base: Path) -> None:
-        packer.run(recipe.HERE / "archive.py", target, tree, str(self.epoch), *base)
+    def _add_wheels(self, tree: Path) -> None:
+        facts = json.loads((tree / MANIFEST).read_text())
+        facts["wheels"] = wheels.install(self.wheels, tree, self.origin.python, self.origin.toolchain)
+        (tree / MANIFEST).unlink()  # it is the interpreter's, by a hard link
+        (tree / MANIFEST).write_text(json.dumps(facts, indent=2) + "\n")
+        self.origin.check(tree)
 
 
 def _own_files() -> dict[Path, str]:
@@ -150,33 +170,12 @@ def _own_files() -> dict[Path, str]:
 
 def _own_logic() -> Iterator[bytes]:
     """The files that say how the interpreter's part is made."""
-    return (path.read_bytes() for path in sorted(recipe.HERE.iterdir()) if path.suffix in {".py", ".toml", ".txt"})
+    files = sorted(path for path in recipe.HERE.iterdir() if path.suffix in {".py", ".toml", ".txt"})
+    return (path.read_bytes() for path in files if path.name not in NOT_OF_THE_LAYER)
 
 
-def _fetch(of: Recipe, architecture: Architecture, places: Places) -> list[Package]:
-    names = (*of.packages, *of.texts)
-    return fetch(names, suite=of.suite, architecture=architecture.debian, cache=places.packages)
-
-
-def _manifest(of: Recipe, architecture: Architecture, packages: Sequence[Package], licences: dict[str, str]) -> str:
-    version = next(package.version for package in packages if package.name == f"{of.python}-minimal")
-    document = {
-        "fairlead": __version__,
-        "architecture": architecture.name,
-        "python": version.partition("-")[0],
-        "debian": of.suite,
-        "packages": [
-            {
-                "name": package.name,
-                "version": package.version,
-                "architecture": package.architecture,
-                "sha256": package.sha256,
-                "source": package.source,
-                "licence": licences[package.name],
-            }
-            for package in packages
-        ],
-    }
+def _manifest(architecture: Architecture, facts: dict[str, object]) -> str:
+    document = {"fairlead": __version__, "architecture": architecture.name, **facts}
     return json.dumps(document, indent=2) + "\n"
 
 
@@ -188,51 +187,19 @@ def _set_modes(tree: Path, architecture: Architecture) -> None:
         path.chmod(0o755 if path.is_dir() or path in programs else 0o644)
 
 
-def _once(destination: Path, made_from: str, make: Callable[[Path], object], stamp: Path | None = None) -> None:
-    """Make ``destination``, unless it exists and was made from the same."""
-    stamp = stamp or destination.with_name(f"{destination.name}.made-from")
-    if destination.exists() and stamp.exists() and stamp.read_text() == made_from:
-        return
-    stamp.unlink(missing_ok=True)
-    _make(destination, make)
-    stamp.write_text(made_from)
-
-
-def _make(destination: Path, make: Callable[[Path], object]) -> None:
-    """Replace ``destination`` by what ``make`` leaves at the path it is given; half a thing never gets the name."""
-    draft = destination.with_name(f".{destination.name}.draft")
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    _remove(draft)  # left by somebody who was interrupted
-    make(draft)
-    _remove(destination)
-    draft.rename(destination)
-
-
 def _point(link: Path, tree: Path) -> None:
-    """Let ``link`` lead to ``tree``, and forget the trees that nobody has asked for since yesterday."""
     draft = link.with_name(f".{link.name}.draft")
     draft.unlink(missing_ok=True)
     draft.symlink_to(tree.relative_to(link.parent))
     draft.replace(link)
+
+
+def _forget_others(tree: Path) -> None:
+    """Remove the trees that nobody has asked for since yesterday."""
     os.utime(tree)
     for other in tree.parent.iterdir():
         if time.time() - other.stat().st_mtime > TREES_LAST_S:
-            _remove(other)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _digest(parts: Iterable[bytes | str]) -> str:
-    whole = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        whole.update(b"%d:%b" % (len(data), data))
-    return whole.hexdigest()
+            kept.remove(other)
 
 
 def _epoch() -> int:
@@ -255,24 +222,38 @@ def main(arguments: Sequence[str]) -> int:
         prog="build-layer.sh", description="Build the Lambda layers into dist/. No root, compiler or Docker is needed."
     )
     parser.add_argument(
-        "architectures", nargs="*", metavar="ARCHITECTURE", help=f"{' or '.join(ARCHITECTURES)}; default: x86_64"
+        "architectures", nargs="*", metavar="ARCHITECTURE", help=f"{' or '.join(ARCHITECTURES)}; default: both"
     )
-    wanted = parser.parse_args(arguments).architectures or DEFAULT_ARCHITECTURES
-    if unknown := [name for name in wanted if name not in ARCHITECTURES]:
+    parser.add_argument(
+        "--with",
+        dest="packages",
+        default="",
+        metavar="NAME,NAME...",
+        help="packages from PyPI to add: " + ", ".join(sorted({pin.name for pin in wheels.pins()})),
+    )
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.architectures if name not in ARCHITECTURES]:
         parser.error(f"no such architecture: {', '.join(unknown)} (Lambda has {', '.join(ARCHITECTURES)})")
+    choice = chosen()
+    if options.packages:
+        choice = choice._replace(packages=tuple(options.packages.replace(",", " ").split()))
     try:
-        for architecture in wanted:
-            _report(build(architecture))
+        for architecture in options.architectures or _default(choice):
+            _report(build(architecture, choice=choice))
     except LayerError as failure:
         print(f"build-layer.sh: {failure}", file=sys.stderr)
         return 1
     return 0
 
 
+def _default(choice: Choice) -> Sequence[str]:
+    return dist.architectures(choice.dist) if choice.dist else list(ARCHITECTURES)
+
+
 def _report(layer: Layer) -> None:
     unpacked = sum(path.stat().st_size for path in layer.tree.rglob("*") if path.is_file())
     zipped = layer.zip.stat().st_size
-    print(f"{layer.zip.relative_to(REPOSITORY)}  {zipped / 1e6:.2f} MB, {unpacked / 1e6:.1f} MB unpacked")
+    print(f"{layer.zip.relative_to(REPOSITORY)}  {zipped / 1e6:.2f} MB, {unpacked / 1e6:.1f} MB unpacked", flush=True)
 
 
 if __name__ == "__main__":

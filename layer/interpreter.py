@@ -9,10 +9,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from . import elf
-from .bytecode import DebianPython
 from .debian import Package, unpack
 from .failures import LayerError
 from .recipe import HOME, LIBRARIES, Architecture, Recipe
+from .toolchain import Toolchain
 
 LICENCES = f"{HOME}/share/licenses"
 COMMON_LICENCES = "common-licenses"
@@ -27,22 +27,33 @@ def unpack_all(packages: Sequence[Package], root: Path) -> None:
         unpack(package, root)
 
 
-def assemble(debian: Path, tree: Path, recipe: Recipe, architecture: Architecture, compiler: DebianPython) -> None:
-    """Make ``tree`` out of the Debian tree ``debian``; ``compiler`` may be of another architecture."""
+def assemble(debian: Path, tree: Path, recipe: Recipe, architecture: Architecture, toolchain: Toolchain) -> None:
+    """Make ``tree`` out of the Debian tree ``debian``; ``toolchain`` may be of another architecture."""
     python = tree / HOME / "bin/python3"
     python.parent.mkdir(parents=True)
     shutil.copyfile(debian / "usr/bin" / recipe.python, python)
     elf.bind_to_layer(python, architecture)
     library = tree / LIBRARIES / recipe.python
-    _copy_standard_library(debian / "usr/lib" / recipe.python, library, recipe.trims)
+    unused = copy_standard_library(debian / "usr/lib" / recipe.python, library, recipe.trims)
+    if unused:
+        raise LayerError(f"layer/trim.txt names what is not there: {', '.join(sorted(unused))}; remove those lines")
     _copy_libraries(debian / "usr/lib" / architecture.triplet, tree, (architecture.loader, *recipe.libraries))
-    compiler.compile(library, tree)
-    for source in library.rglob("*.py"):
-        source.unlink()  # the .pyc is beside it, and is what gets imported: a .py here would only be looked at first
+    compile_in_place(toolchain, tree, library)
     elf.check(tree, architecture)
+    for name in recipe.without_unwind_tables:
+        elf.drop_unwind_tables(tree / HOME / name)
 
 
-def _copy_standard_library(source: Path, destination: Path, trims: Sequence[str]) -> None:
+def compile_in_place(toolchain: Toolchain, tree: Path, *sources: Path) -> None:
+    """Byte-code instead of the sources: it is what gets imported, and a .py beside it would only be looked at first."""
+    toolchain.compile(tree, *sources)
+    for source in sources:
+        for path in source.rglob("*.py") if source.is_dir() else (source,):
+            path.unlink()
+
+
+def copy_standard_library(source: Path, destination: Path, trims: Sequence[str]) -> set[str]:
+    """Copy what none of ``trims`` (shell patterns for paths below ``source``) matches; which matched nothing."""
     used: set[str] = set()
 
     def trimmed(directory: str, names: list[str]) -> list[str]:
@@ -52,8 +63,7 @@ def _copy_standard_library(source: Path, destination: Path, trims: Sequence[str]
         return ["__pycache__", *(name for name, _ in matches)]
 
     shutil.copytree(source, destination, ignore=trimmed)  # symbolic links become what they point to
-    if unused := sorted(set(trims) - used):
-        raise LayerError(f"layer/trim.txt names what is not there: {', '.join(unused)}; remove those lines")
+    return set(trims) - used
 
 
 def _copy_libraries(source: Path, tree: Path, names: Sequence[str]) -> None:

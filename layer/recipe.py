@@ -36,28 +36,40 @@ _UNAME = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "a
 
 
 class Recipe(NamedTuple):
-    """``packages`` give files, ``texts`` only licences, ``libraries`` are taken though nothing asks for them."""
+    """``packages`` give files, ``texts`` only licences, ``tools`` are used to build and are not in the layer.
+
+    ``libraries`` are taken though nothing asks for them; ``without_unwind_tables`` are paths below ``HOME``.
+    """
 
     suite: str
     python: str
     packages: tuple[str, ...]
     texts: tuple[str, ...]
     libraries: tuple[str, ...]
+    without_unwind_tables: tuple[str, ...]
+    tools: tuple[str, ...]
     trims: tuple[str, ...]
 
 
 def load() -> Recipe:
     """The recipe that is beside this file."""
     values = tomllib.loads((HERE / "recipe.toml").read_text())
-    lines = (line.strip() for line in (HERE / "trim.txt").read_text().splitlines())
     return Recipe(
         suite=values["suite"],
         python=values["python"],
         packages=tuple(values["packages"]),
         texts=tuple(values["texts"]),
         libraries=tuple(values["libraries"]),
-        trims=tuple(line for line in lines if line and not line.startswith("#")),
+        without_unwind_tables=tuple(values["without_unwind_tables"]),
+        tools=tuple(values["tools"]),
+        trims=tuple(lines(HERE / "trim.txt")),
     )
+
+
+def lines(path: Path) -> list[str]:
+    """The lines of ``path`` that say something: no comments, no empty ones."""
+    stripped = (line.strip() for line in path.read_text().splitlines())
+    return [line for line in stripped if line and not line.startswith("#")]
 
 
 def native() -> Architecture:

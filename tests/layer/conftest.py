@@ -1,4 +1,4 @@
-"""The layer of this machine's architecture, and ways to run things inside it."""
+"""The layers of both architectures, and ways to run things inside them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from layer import build, recipe
+from layer.failures import LayerError
+from local import arm64
+from local.failures import LocalFailure
 
 # What Lambda gives every function: the system's directories come first, and must not be used.
 LAMBDA_ENVIRONMENT = {
@@ -19,34 +22,53 @@ LAMBDA_ENVIRONMENT = {
     "TZ": ":UTC",
 }
 PYTHON = "/opt/fairlead/bin/python3"
+# Where Amazon Linux keeps the certificates that it trusts.
+BUNDLE = "/etc/pki/tls/certs/ca-bundle.crt"
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+BuildOne = Callable[..., build.Layer]
 
 
 @pytest.fixture(scope="session")
 def architecture() -> recipe.Architecture:
+    """This machine's."""
     return recipe.native()
 
 
 @pytest.fixture(scope="session")
-def layer(architecture: recipe.Architecture) -> build.Layer:
-    """The built layer, brought up to date."""
-    if not shutil.which("apt-get"):
-        pytest.skip("a layer is built from Debian packages, and this machine has no apt-get")
-    return build.build(architecture.name)
+def build_one(tmp_path_factory: pytest.TempPathFactory) -> BuildOne:
+    """Builds a layer out of what is kept in ``.cache``, and leaves the zips in ``dist`` alone."""
+
+    def build_one(architecture: str, choice: build.Choice = build.Choice()) -> build.Layer:  # noqa: B008
+        if not shutil.which("apt-get"):
+            pytest.skip("a layer is built from Debian packages, and this machine has no apt-get")
+        return build.build(architecture, build.PLACES._replace(dist=tmp_path_factory.mktemp("dist")), choice)
+
+    return build_one
+
+
+@pytest.fixture(scope="session")
+def layer(architecture: recipe.Architecture, build_one: BuildOne) -> build.Layer:
+    """The built layer of this machine's architecture, brought up to date."""
+    return build_one(architecture.name)
+
+
+@pytest.fixture(scope="session", params=recipe.ARCHITECTURES)
+def each(request: pytest.FixtureRequest, build_one: BuildOne) -> tuple[recipe.Architecture, build.Layer]:
+    """The built layer of each architecture."""
+    return recipe.ARCHITECTURES[request.param], build_one(request.param)
 
 
 @pytest.fixture(scope="session")
 def run(layer: build.Layer) -> Run:
     """Runs a command with the layer mounted on /opt, in Lambda's environment or the one given."""
-    into = _way_into(layer.tree)
+    return runner(way_into(layer.tree))
 
-    def run(*command: str, environment: dict[str, str] = LAMBDA_ENVIRONMENT) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*into, *command], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
-        )
 
-    return run
+@pytest.fixture(scope="session")
+def run_each(each: tuple[recipe.Architecture, build.Layer]) -> Run:
+    """The same in the layer of each architecture; the other one's is emulated where the machine allows that."""
+    return runner(way_into(each[1].tree, each[0]))
 
 
 @pytest.fixture(scope="session")
@@ -61,13 +83,42 @@ def python(run: Run) -> Callable[..., str]:
     return python
 
 
-def _way_into(tree: Path) -> Sequence[str]:
-    """A command prefix that mounts ``tree`` on /opt for one command, without touching this machine's /opt."""
+def runner(into: Sequence[str]) -> Run:
+    """Runs commands behind the prefix ``into``."""
+
+    def run(*command: str, environment: dict[str, str] = LAMBDA_ENVIRONMENT) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*into, *command], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
+        )
+
+    return run
+
+
+def way_into(tree: Path, architecture: recipe.Architecture | None = None, bundle: Path | None = None) -> list[str]:
+    """A command prefix that mounts ``tree`` on /opt for one command, without touching this machine's /opt.
+
+    With ``bundle``, /etc holds nothing but that file, where Amazon Linux has its certificates.
+    """
+    emulated = _emulation(architecture) if architecture and architecture != recipe.native() else []
+    etc = ["--tmpfs", "/etc", "--ro-bind", str(bundle), BUNDLE] if bundle else []
+    script = 'mount --bind "$0" /opt && '
+    if bundle:
+        script += f'cp "$1" /tmp/.bundle.$$ && mount -t tmpfs none /etc && mkdir -p "{Path(BUNDLE).parent}" && '
+        script += f"mv /tmp/.bundle.$$ {BUNDLE} && shift && "
     ways = (
-        ["bwrap", "--dev-bind", "/", "/", "--ro-bind", str(tree), "/opt", "--"],
-        ["unshare", "-Urm", "sh", "-c", 'mount --bind "$0" /opt && exec "$@"', str(tree)],
+        ["bwrap", "--dev-bind", "/", "/", "--ro-bind", str(tree), "/opt", *etc, "--"],
+        ["unshare", "-Urm", "sh", "-c", script + 'exec "$@"', str(tree), *([str(bundle)] if bundle else [])],
     )
     for way in ways:
-        if shutil.which(way[0]) and subprocess.run([*way, "true"], capture_output=True).returncode == 0:
-            return way
+        if shutil.which(way[0]) and subprocess.run([*emulated, *way, "true"], capture_output=True).returncode == 0:
+            return [*emulated, *way]
     pytest.skip("nothing can be mounted on /opt here: neither bwrap nor unshare -Urm works, or there is no /opt")
+
+
+def _emulation(architecture: recipe.Architecture) -> list[str]:
+    if architecture.name != "arm64":
+        pytest.skip(f"{architecture.name} programs are not emulated on {recipe.native().name}")
+    try:
+        return arm64.prefix(recipe.native().name)
+    except (LocalFailure, LayerError) as failure:
+        pytest.skip(str(failure))

@@ -70,4 +70,4 @@ class DebianArchive:
     def close(self) -> None:
         """End the agent that gpg started, and forget its keys."""
         subprocess.run(["gpgconf", "--homedir", str(self._gnupg), "--kill", "gpg-agent"], capture_output=True)
-        shutil.rmtree(self._gnupg)
+        shutil.rmtree(self._gnupg, ignore_errors=True)  # the agent removes its sockets at the same time

@@ -1,0 +1,261 @@
+"""``python -m layer.check``: each thing that fails on Lambda is told in a sentence, and nothing else is."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from layer import build, check, recipe
+
+from .small_elf import library, program
+
+
+class File(NamedTuple):
+    """One entry; ``mode`` None is what a zip from Windows says; ``size`` fills it up with zeros."""
+
+    content: bytes = b""
+    mode: int | None = 0o644
+    size: int = 0
+
+
+DOS_ARCHIVE = 0x20  # what a zip says of a file where there are no modes
+SCRIPT = b"#!/bin/bash\nexec ./app\n"
+START = File(SCRIPT, 0o755)
+LAYER = {"bootstrap": START}
+OURS = "fairlead/bin/python3"
+LOADER = "fairlead/lib/ld-linux-x86-64.so.2"
+WHOLE_LAYER = {
+    **LAYER,
+    OURS: File(program(interpreter=f"/opt/{LOADER}", glibc="2.38"), 0o755),
+    LOADER: File(library(), 0o755),
+    "fairlead/lib/libm.so.6": File(library(glibc="2.38")),
+}
+ARM64_LAYER = {**LAYER, "fairlead/bin/python3": File(program("arm64"), 0o755)}
+PYTHON_MODULE = "orjson/orjson.cpython-313-x86_64-linux-gnu.so"
+SPARE = check.UNPACKED - len(SCRIPT)
+
+
+class Case(NamedTuple):
+    """What is uploaded, and what is said about it (nothing, when it is fine)."""
+
+    function: Mapping[str, File]
+    says: tuple[str, ...] = ()
+    layer: Mapping[str, File] = LAYER
+    other: Mapping[str, File] | None = None
+
+
+CASES = {
+    "nothing-wrong": Case({"run.sh": START, "app": File(program(glibc="2.34"), 0o755)}, layer=WHOLE_LAYER),
+    # Processors
+    "function-for-another-processor": Case(
+        {"app": File(program("arm64"), 0o755)},
+        ("function: is built for arm64 (app), and the layer for x86_64: build it for x86_64, or take the arm64 layer",),
+        WHOLE_LAYER,
+    ),
+    "module-for-another-processor": Case(
+        {PYTHON_MODULE: File(library("x86_64"))},
+        (f"function: is built for x86_64 ({PYTHON_MODULE}), and the layer for arm64: build it for arm64, or take ",),
+        ARM64_LAYER,
+    ),
+    "only-another-platforms-package": Case(
+        {"node_modules/sharp-linux-arm64/sharp.node": File(library("arm64"))},
+        ("function: is built for arm64 (node_modules/sharp-linux-arm64/sharp.node), and the layer for x86_64: ",),
+        WHOLE_LAYER,
+    ),
+    "function-mixed": Case(
+        {"app": File(program(), 0o755), "a.so": File(library("arm64")), "b.so": File(library("arm64"))},
+        ("function: holds files for different processors (arm64: a.so, b.so; x86_64: app): build it for one of them",),
+        WHOLE_LAYER,
+    ),
+    "platforms-kept-apart-are-no-mixture": Case(
+        {
+            "node_modules/it/prebuilds/linux-arm64/it.node": File(library("arm64")),
+            "node_modules/it/prebuilds/linux-x64/it.node": File(library()),
+        },
+        layer=WHOLE_LAYER,
+    ),
+    "layer-mixed": Case(
+        {},
+        ("layer: holds files for different processors (arm64: x.so; x86_64: y.so): build it for one of them",),
+        {**LAYER, "x.so": File(library("arm64")), "y.so": File(library())},
+    ),
+    "other-layer-for-another-processor": Case(
+        {},
+        ("layer other.zip: is built for arm64 (lib/it.so), and the layer for x86_64: ",),
+        WHOLE_LAYER,
+        {"lib/it.so": File(library("arm64"))},
+    ),
+    # The C library
+    "newer-c-library": Case(
+        {"app": File(program(glibc="2.38"), 0o755)},
+        ("function: app needs the C library 2.38, and on Lambda it finds 2.34: build it on Amazon Linux 2023 or some",),
+    ),
+    "newer-c-library-in-another-layer": Case(
+        {}, ("layer other.zip: lib/it.so needs the C library 2.36",), other={"lib/it.so": File(library(glibc="2.36"))}
+    ),
+    "the-layers-python-brings-its-own-c-library": Case({PYTHON_MODULE: File(library(glibc="2.38"))}, layer=WHOLE_LAYER),
+    "which-has-an-end-too": Case(
+        {PYTHON_MODULE: File(library(glibc="2.99"))},
+        (f"function: {PYTHON_MODULE} needs the C library 2.99, and on Lambda it finds 2.38",),
+        WHOLE_LAYER,
+    ),
+    "a-layer-without-a-c-library-is-held-to-lambdas": Case(
+        {},
+        (f"layer: {OURS} needs the C library 2.35",),
+        {**LAYER, OURS: File(program(interpreter="/lib64/ld-linux-x86-64.so.2", glibc="2.35"), 0o755)},
+    ),
+    # What is executed
+    "bootstrap-not-executable": Case(
+        {},
+        ("layer: bootstrap is not executable: chmod 755 bootstrap, and zip anew on Linux or macOS",),
+        {"bootstrap": File(SCRIPT, 0o644)},
+    ),
+    "zip-from-windows": Case({}, ("layer: bootstrap is not executable: ",), {"bootstrap": File(SCRIPT, None)}),
+    "program-not-executable": Case({"bin/app": File(program())}, ("function: bin/app is not executable: ",)),
+    "library-need-not-be": Case({"lib/it.so": File(library())}),
+    "start-script-not-executable": Case({"start": File(SCRIPT)}, ("function: start is not executable: ",)),
+    "shell-script-need-not-be": Case({"run.sh": File(SCRIPT)}),
+    "but-one-for-another-interpreter": Case(
+        {"run.sh": File(b"#!/usr/bin/env node\n")}, ("function: run.sh is not executable: ",)
+    ),
+    "crlf-in-start-script": Case(
+        {"run.sh": File(SCRIPT.replace(b"\n", b"\r\n"), 0o755)},
+        ("function: run.sh has Windows line ends (CRLF), and Linux cannot run it: sed -i 's/\\r$//' run.sh",),
+    ),
+    "crlf-in-bootstrap": Case(
+        {},
+        ("layer: bootstrap has Windows line ends (CRLF)",),
+        {"bootstrap": File(SCRIPT.replace(b"\n", b"\r\n"), 0o755)},
+    ),
+    # Who starts
+    "no-bootstrap": Case({}, ("layer: there is no bootstrap at its top",), {"README": File()}),
+    "bootstrap-in-a-folder": Case(
+        {}, ("(it is in fairlead/bootstrap: zip what is inside of that folder",), {"fairlead/bootstrap": START}
+    ),
+    "bootstrap-in-the-function": Case(
+        LAYER, ("function: it holds a bootstrap, which Lambda starts instead of the layer's: rename it",)
+    ),
+    "bootstrap-in-two-layers": Case({}, ("layer other.zip: it holds a bootstrap as well",), other=LAYER),
+    # Names and modes
+    "not-readable": Case(
+        {"secret.txt": File(b"", 0o600)}, ("function: not readable by all: secret.txt: chmod -R a+rX, and zip anew",)
+    ),
+    "folder-not-to-be-entered": Case(
+        {"lib/": File(b"", stat.S_IFDIR | 0o744)}, ("function: not readable by all: lib/",)
+    ),
+    "four-not-readable": Case(
+        {name: File(b"", 0o600) for name in "abcd"}, ("function: not readable by all: a, b, c and 1 more: ",)
+    ),
+    "absolute-name": Case({"/etc/it": File()}, ("function: the name /etc/it is absolute: ",)),
+    "name-leading-out": Case({"lib/../../it": File()}, ("function: the name lib/../../it leads out of the folder: ",)),
+    "dots-in-a-name": Case({"a..b/...": File()}),
+    "backslashes": Case({"lib\\it.py": File()}, ("function: the name lib\\it.py has backslashes, which make no fold",)),
+    # Sizes
+    "as-much-as-fits-unpacked": Case({"model": File(size=SPARE)}),
+    "a-byte-too-much-unpacked": Case(
+        {"model": File(size=SPARE + 1)},
+        ("unpacked, all together has 262,144,001 bytes (layer 23, function 262,143,978), and Lambda allows 262,1",),
+    ),
+    "too-much-with-other-layers": Case(
+        {"a": File(size=150_000_000)}, ("unpacked, all together has 300,",), other={"b": File(size=150_000_000)}
+    ),
+}
+
+
+def packed(path: Path, files: Mapping[str, File]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, file in files.items():
+            entry = zipfile.ZipInfo(name)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = DOS_ARCHIVE if file.mode is None else (file.mode | _type(file.mode)) << 16
+            with archive.open(entry, "w") as target:
+                target.write(file.content)
+                for start in range(0, file.size, 1 << 24):
+                    target.write(bytes(min(1 << 24, file.size - start)))
+    return path
+
+
+def _type(mode: int) -> int:
+    return 0 if stat.S_IFMT(mode) else stat.S_IFREG
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items()])
+def test_what_would_fail_is_said(case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        str(packed(tmp_path / "layer.zip", case.layer)),
+        *("--function", str(packed(tmp_path / "function.zip", case.function))),
+        *(("--layer", str(packed(tmp_path / "other.zip", case.other))) if case.other else ()),
+    ]
+    status = check.main(arguments)
+    said = capsys.readouterr().out.splitlines()
+    if not case.says:
+        assert (status, len(said)) == (0, 1)
+        assert said[0].startswith("nothing found that would fail on Lambda")
+    else:
+        assert status == 1
+        assert len(said) == len(case.says)
+        assert [part for part, line in zip(case.says, said, strict=True) if part not in line] == [], said
+
+
+@pytest.mark.parametrize(("extra", "says"), [(0, ()), (1, ("be uploaded directly: put it into an S3 bucket",))])
+def test_the_limit_of_a_direct_upload_is_50_mib(tmp_path: Path, extra: int, says: tuple[str, ...]) -> None:
+    path = packed(tmp_path / "layer.zip", LAYER)
+    room = check.DIRECT_UPLOAD - path.stat().st_size + extra
+    path.write_bytes(bytes(room) + path.read_bytes())  # a zip may begin with anything
+    assert path.stat().st_size == check.DIRECT_UPLOAD + extra
+    found = check.problems(check.Upload(check.load("layer", path), None, ()))
+    assert len(found) == len(says)
+    assert all(part in problem for part, problem in zip(says, found, strict=True))
+
+
+def test_a_directory_is_taken_as_a_zip_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layer = packed(tmp_path / "layer.zip", WHOLE_LAYER)
+    function = tmp_path / "function"
+    (function / "bin").mkdir(parents=True)
+    (function / "bin/app").write_bytes(program("arm64", glibc="2.38"))
+    (function / "run.sh").write_bytes(SCRIPT.replace(b"\n", b"\r\n"))
+    (function / "nowhere").symlink_to("/nonexistent")
+    function.chmod(0o755)
+    assert check.main([str(layer), "--function", str(function)]) == 1
+    said = capsys.readouterr().out
+    for part in ("is built for arm64 (bin/app)", "bin/app needs the C library 2.38", "run.sh has Windows line ends"):
+        assert part in said
+    assert len(said.splitlines()) == 4  # and bin/app is not executable
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        pytest.param(None, "layer: there is no ", id="missing"),
+        pytest.param(b"PK", "is no zip that Lambda", id="damaged"),
+    ],
+)
+def test_what_cannot_be_read_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, says: str
+) -> None:
+    if content is not None:
+        (tmp_path / "it.zip").write_bytes(content)
+    assert check.main([str(tmp_path / "it.zip")]) == 1
+    assert says in capsys.readouterr().out
+
+
+@pytest.mark.integration
+def test_the_built_layers_pass(
+    each: tuple[recipe.Architecture, build.Layer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check.main([str(each[1].zip)]) == 0, capsys.readouterr().out
+
+
+@pytest.mark.integration
+def test_a_layer_of_the_other_architecture_is_named(
+    each: tuple[recipe.Architecture, build.Layer], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    other = next(name for name in recipe.ARCHITECTURES if name != each[0].name)
+    function = packed(tmp_path / "function.zip", {"app": File(program(other), 0o755)})
+    assert check.main([str(each[1].zip), "--function", str(function)]) == 1
+    assert f"function: is built for {other} (app), and the layer for {each[0].name}: " in capsys.readouterr().out
