@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -117,3 +118,10 @@ def start_function(request: pytest.FixtureRequest, sandbox_works: None) -> Itera
             return stack.enter_context(function)
 
         yield start
+
+
+@pytest.fixture
+def unshare() -> None:
+    """The command that gives a test a namespace in which something is forbidden."""
+    if not shutil.which("unshare"):
+        pytest.skip("needs the command `unshare`, from the package util-linux")

@@ -109,7 +109,7 @@ def test_the_machine_knows_nothing_of_it(function: Sandbox) -> None:
     assert b"binfmt_misc " + bytes(arm64.QEMU, "ascii") not in Path("/proc/self/mounts").read_bytes()
 
 
-def test_without_user_namespaces_it_is_refused_in_a_sentence(layer: Path) -> None:
+def test_without_user_namespaces_it_is_refused_in_a_sentence(layer: Path, unshare: None) -> None:
     if architecture() == "arm64":
         pytest.skip("on this machine nothing is emulated")
     forbid = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$0" "$@"'

@@ -266,7 +266,7 @@ def test_without_bubblewrap_python_makes_the_sandbox(sandbox_works: None, tmp_pa
     assert "setting up uid map: Permission denied" in reasons[0]
 
 
-def test_without_user_namespaces_it_is_an_ordinary_process(sandbox_works: None) -> None:
+def test_without_user_namespaces_it_is_an_ordinary_process(sandbox_works: None, unshare: None) -> None:
     forbid = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$0" "$@"'
     kind, *reasons = chosen("unshare", "--user", "--map-root-user", "/bin/sh", "-c", forbid)
     assert kind == "process"

@@ -11,7 +11,7 @@ import pytest
 
 from layer import build, recipe
 from layer.failures import LayerError
-from local import arm64
+from local import arm64, bubblewrap
 from local.failures import LocalFailure
 
 # What Lambda gives every function: the system's directories come first, and must not be used.
@@ -106,13 +106,22 @@ def way_into(tree: Path, architecture: recipe.Architecture | None = None, bundle
         script += f'cp "$1" /tmp/.bundle.$$ && mount -t tmpfs none /etc && mkdir -p "{Path(BUNDLE).parent}" && '
         script += f"mv /tmp/.bundle.$$ {BUNDLE} && shift && "
     ways = (
-        ["bwrap", "--dev-bind", "/", "/", "--ro-bind", str(tree), "/opt", *etc, "--"],
+        [*_bubblewrap(), "--dev-bind", "/", "/", "--ro-bind", str(tree), "/opt", *etc, "--"],
         ["unshare", "-Urm", "sh", "-c", script + 'exec "$@"', str(tree), *([str(bundle)] if bundle else [])],
     )
     for way in ways:
-        if shutil.which(way[0]) and subprocess.run([*emulated, *way, "true"], capture_output=True).returncode == 0:
-            return [*emulated, *way]
+        trial = [*emulated, *way, "true"]
+        if shutil.which(way[0]) and subprocess.run(trial, capture_output=True).returncode == 0:
+            return trial[:-1]
     pytest.skip("nothing can be mounted on /opt here: neither bwrap nor unshare -Urm works, or there is no /opt")
+
+
+def _bubblewrap() -> list[str]:
+    """The machine's, else the one that `make run` uses; a command that does not exist where neither works."""
+    try:
+        return bubblewrap.command(recipe.native().name)
+    except LocalFailure:
+        return ["bwrap"]
 
 
 def _emulation(architecture: recipe.Architecture) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -70,7 +70,8 @@ class TestDistribution:
         tmp_path: Path,
     ) -> None:
         tarball = tmp_path / "python.tar.gz"
-        subprocess.run(["tar", "-C", distribution.parent, "-caf", tarball, "python"], check=True)
+        with tarfile.open(tarball, "w:gz") as archive:
+            archive.add(distribution, "python")
         layer = build.build(architecture.name, places, build.Choice(dist=str(tarball)))
         result = runner(way_into(layer.tree))(PYTHON, "-ISBXutf8", "-c", USE, environment={"PATH": "/usr/bin:/bin"})
         assert (result.stdout, result.returncode) == ("(3, 11) /opt/fairlead\n", 0), result.stderr
