@@ -33,7 +33,7 @@ test-arm64: setup ## the functions' tests out of the arm64 layer, emulated (slow
 
 .PHONY: unit
 unit: setup ## the fast tests: no layer, no emulator
-	@$(PYTHON) -m pytest -m 'not integration'
+	@$(PYTHON) -m pytest -m 'not integration and not containers'
 
 .PHONY: fuzz
 fuzz: setup ## other examples through the real process: make fuzz [MINUTES=10]
@@ -69,6 +69,16 @@ layer: setup ## dist/fairlead-x86_64.zip and dist/fairlead-arm64.zip [WITH=orjso
 .PHONY: layers-in-container
 layers-in-container: ## the same in a Debian container (docker or podman): for machines without apt
 	@$(if $(WITH),LAYER_WITH='$(WITH)') layer/in-container.sh
+
+.PHONY: image
+image: setup ## dist/fairlead-image.tar: both layers as a container image to COPY --from
+	@$(PYTHON) -m layer.image
+
+.PHONY: publish
+publish: setup ## both layers to AWS: make publish REGIONS="eu-west-1 us-east-1" [PUBLIC=1] [NAME=...] [BUCKET_PREFIX=...]
+	@$(PYTHON) -m layer.publish --regions $(REGIONS) $(call options,NAME) \
+	  $(if $(filter 1,$(PUBLIC)),$(call flags,PUBLIC)) \
+	  $(if $(call given,BUCKET_PREFIX),--bucket-prefix '$(BUCKET_PREFIX)')
 
 .PHONY: check-layer
 check-layer: setup ## would it run on Lambda? make check-layer FILE=layer.zip [FUNCTION=DIR]

@@ -31,7 +31,7 @@ DEFAULT_EPOCH = 1704067200
 FIRST_ZIP_TIME = 315532800  # 1980-01-01, the first that a zip can hold
 TREES_LAST_S = 24 * 3600
 # Says what is in a layer, and not how it is made: a change here makes no other layer.
-NOT_OF_THE_LAYER = {"check.py", "package.py", "wheels.txt"}
+NOT_OF_THE_LAYER = {"check.py", "image.py", "package.py", "publish.py", "wheels.txt"}
 
 
 class Places(NamedTuple):

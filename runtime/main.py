@@ -37,12 +37,28 @@ def main() -> None:
     environ = {_text(name): _text(value) for name, value in posix.environ.items()}
     log = Log(as_json=environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON")
     try:
-        run(environ, sys.argv[1:], log)
-    except (RuntimeApiFault, ProtocolError, EnvironmentLost) as fault:
+        if environ.get("AWS_LAMBDA_RUNTIME_API"):
+            run(environ, sys.argv[1:], log)
+        else:
+            become_app(environ, sys.argv[1:])
+    except (RuntimeApiFault, ProtocolError, EnvironmentLost, InitFault) as fault:
         log("ERROR", f"the process ends: {fault}")
     except BaseException as error:
         log("ERROR", trace_of(error))
     posix._exit(1)  # nothing is left to flush, and the stderr thread would be waited for
+
+
+def become_app(environ: Mapping[str, str], argv: list[str]) -> None:
+    """Not on Lambda, and without bash: be the app, as `bootstrap` is there. Raises ``InitFault``: nothing to run."""
+    import os  # for execvpe; only where no start is counted
+
+    config = Config.from_env(environ, argv[1:], argv[0] if argv else "")
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by CPython, and exec would hand that on
+        signal.signal(ignored, signal.SIG_DFL)
+    try:
+        os.execvpe(config.command[0], config.command, config.app_environment)
+    except OSError as error:
+        raise InitFault("Runtime.AppExited", f"{config.command[0]} cannot be started: {error.strerror}") from error
 
 
 def run(environ: Mapping[str, str], argv: list[str], log: Log) -> None:

@@ -1,0 +1,1 @@
+"""The layer in container images, under a real engine."""
