@@ -43,6 +43,18 @@ fuzz: setup ## other examples through the real process: make fuzz [MINUTES=10]
 soak: setup ## a million invocations: memory has to stay where it is (about 5 minutes)
 	@$(PYTHON) -m bench.soak
 
+.PHONY: bench
+bench: setup ## Fairlead and its peer side by side: some minutes (docs/performance.md)
+	@$(PYTHON) -m bench.compare
+
+.PHONY: bench-quick
+bench-quick: setup ## less of everything: half a minute
+	@$(PYTHON) -m bench.compare --quick
+
+.PHONY: bench-runtimes
+bench-runtimes: setup ## the same work under Node, Deno, Bun, Go and Python
+	@$(PYTHON) -m bench.runtimes
+
 .PHONY: check
 check: lint types shellcheck ## what must be clean before a commit
 

@@ -226,7 +226,8 @@ static int compare(const void *left, const void *right)
 /* Sorts `values`. Percentiles are by nearest rank. */
 static void print_times(const char *name, uint64_t *values, uint32_t count)
 {
-    static const struct { const char *name; double part; } percentiles[] = {{"p50", .5}, {"p90", .9}, {"p99", .99}};
+    static const struct { const char *name; double part; } percentiles[] = {
+        {"p10", .1}, {"p50", .5}, {"p90", .9}, {"p99", .99}};
     double sum = 0;
     qsort(values, count, sizeof *values, compare);
     for (uint32_t at = 0; at < count; at++)

@@ -220,7 +220,7 @@ PROMISES = {
     "devices work": ("head -c 4 /dev/urandom | wc -c; echo x >/dev/null; cat </dev/null", "4"),
     "the process table is private": ("ls -d /proc/1 && ls -d /proc/[0-9]* | wc -l | grep -c -x '.'", "/proc/1\n1"),
     "the hostname is Lambda's kind": ("cat /proc/sys/kernel/hostname", "169-254-10-1"),
-    "the machine's files are not there": ("ls -d /home/* /root/.* /work 2>/dev/null | grep -v '/\\.*$' | wc -l", "0"),
+    "the machine's files are not there": ("ls -d /home/* /root/.* 2>/dev/null | grep -v '/\\.*$' | wc -l", "0"),
     "the layer's own interpreter": ("readlink /proc/$PPID/exe", "/opt/fairlead/bin/python3"),
 }
 

@@ -1,0 +1,235 @@
+"""The table of cases: what is sent, how often, and what to say where the peer is ahead.
+
+A suite is what one start of the runtime can carry. Answers that are streamed, and several invocations at a time, are
+chosen by a variable at the start: each is one more ``Suite`` with its environment (both runtimes know the same
+variables) and its own cases; the harness asks nothing else of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+DOMAIN = "abcdefghijklmnop.lambda-url.eu-central-1.on.aws"
+MEGABYTE = 1_000_000
+
+
+class Case(NamedTuple):
+    """One row: ``event`` so many times, after so many that do not count."""
+
+    name: str
+    event: dict[str, Any]
+    invocations: int
+    warm_up: int
+    checked_event: dict[str, Any] | None = None  # what equality is checked with, where that is to show more
+    memory: str = ""  # memory is read after this case, and this is what the row is called
+    why_behind: str = ""  # printed beside the row when the peer is ahead
+
+
+class Suite(NamedTuple):
+    """Cases by the processes that they share.
+
+    Each of ``lives`` is what one process gets, in this order. What it has carried before decides how fast it is with
+    large bodies (a C library that has freed large blocks keeps the next ones), so each of these begins a new life, and
+    what becomes of them in a process that has seen larger ones is a life of its own.
+    """
+
+    name: str
+    environment: Mapping[str, str]  # beyond the ordinary, for both
+    lives: Sequence[Sequence[Case]]
+
+    @property
+    def cases(self) -> Sequence[Case]:
+        """All of them."""
+        return [case for life in self.lives for case in life]
+
+
+# ---- events ---------------------------------------------------------------------------------------------------------
+
+
+def function_url(method: str, target: str, body: str | None = None, is_base64: bool = False) -> dict[str, Any]:
+    """An event of a Function URL (payload format 2.0) as a browser behind it causes it."""
+    path, _, query = target.partition("?")
+    return {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": query,
+        "cookies": ["session=0a1b2c3d4e5f", "theme=dark"],
+        "headers": _headers(DOMAIN, body, is_base64),
+        "requestContext": {
+            "accountId": "anonymous",
+            "apiId": "abcdefghijklmnop",
+            "domainName": DOMAIN,
+            "domainPrefix": "abcdefghijklmnop",
+            "http": {
+                "method": method,
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": "198.51.100.7",
+                "userAgent": USER_AGENT,
+            },
+            "requestId": "7f2b9a44-3f0d-4f0e-9f36-0c0ffee00001",
+            "routeKey": "$default",
+            "stage": "$default",
+            "time": "21/Nov/2026:12:00:00 +0000",
+            "timeEpoch": 1795262400000,
+        },
+        **({} if body is None else {"body": body}),
+        "isBase64Encoded": is_base64,
+    }
+
+
+def rest_api(method: str, path: str) -> dict[str, Any]:
+    """An event of a REST API (payload format 1.0): each field twice, once with one value and once with all."""
+    headers = _headers("abcdefghij.execute-api.eu-central-1.amazonaws.com", None, False)
+    return {
+        "resource": "/{proxy+}",
+        "path": path,
+        "httpMethod": method,
+        "headers": headers,
+        "multiValueHeaders": {name: [value] for name, value in headers.items()},
+        "queryStringParameters": None,
+        "multiValueQueryStringParameters": None,
+        "pathParameters": {"proxy": path.lstrip("/")},
+        "stageVariables": None,
+        "requestContext": {
+            "resourceId": "abc123",
+            "resourcePath": "/{proxy+}",
+            "httpMethod": method,
+            "extendedRequestId": "Abcdefghijklmno=",
+            "requestTime": "21/Nov/2026:12:00:00 +0000",
+            "path": f"/prod{path}",
+            "accountId": "123456789012",
+            "protocol": "HTTP/1.1",
+            "stage": "prod",
+            "domainPrefix": "abcdefghij",
+            "requestTimeEpoch": 1795262400000,
+            "requestId": "7f2b9a44-3f0d-4f0e-9f36-0c0ffee00002",
+            "identity": {
+                "accessKey": None,
+                "accountId": None,
+                "caller": None,
+                "cognitoAuthenticationProvider": None,
+                "cognitoAuthenticationType": None,
+                "cognitoIdentityId": None,
+                "cognitoIdentityPoolId": None,
+                "principalOrgId": None,
+                "sourceIp": "198.51.100.7",
+                "user": None,
+                "userAgent": USER_AGENT,
+                "userArn": None,
+            },
+            "domainName": "abcdefghij.execute-api.eu-central-1.amazonaws.com",
+            "apiId": "abcdefghij",
+        },
+        "body": None,
+        "isBase64Encoded": False,
+    }
+
+
+USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
+
+def _headers(host: str, body: str | None, is_base64: bool) -> dict[str, str]:
+    headers = {
+        "accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+        "accept-encoding": "gzip, deflate, br",
+        "accept-language": "en-US,en;q=0.5",
+        "host": host,
+        "user-agent": USER_AGENT,
+        "x-amzn-tls-cipher-suite": "TLS_AES_128_GCM_SHA256",
+        "x-amzn-tls-version": "TLSv1.3",
+        "x-amzn-trace-id": "Root=1-5759e988-bd862e3fe1be46a994272793",
+        "x-forwarded-for": "198.51.100.7",
+        "x-forwarded-port": "443",
+        "x-forwarded-proto": "https",
+    }
+    if body is not None:
+        # The peer passes the length on as it stands here: a wrong one would leave it waiting for ever.
+        size = len(base64.b64decode(body)) if is_base64 else len(body.encode())
+        headers["content-length"] = str(size)
+        headers["content-type"] = "application/octet-stream" if is_base64 else "text/plain; charset=utf-8"
+    return headers
+
+
+def binary(size: int) -> str:
+    """So many octets that are no text, in base64."""
+    octets = bytes((at * 131 ^ at >> 8) & 255 for at in range(65_536))
+    return base64.b64encode((octets * (size // len(octets) + 1))[:size]).decode()
+
+
+def prose(size: int) -> str:
+    """Text with what text has: quotation marks, line feeds, letters that are not ASCII. ``size`` bytes in UTF-8."""
+    paragraph = (
+        'He said: "Nobody reads this in München", and went on to the next line.\n'
+        "Most of a text needs no escape at all; a few characters in every line do.\tThis line has a tab.\n"
+    ).encode()
+    return (paragraph * (size // len(paragraph) + 1))[:size].decode(errors="ignore")
+
+
+def _upload(size: int) -> dict[str, Any]:
+    return function_url("POST", "/length", binary(size), True)
+
+
+def _echo(body: str, is_base64: bool = False) -> dict[str, Any]:
+    return function_url("POST", "/echo" if is_base64 else "/echo?text", body, is_base64)
+
+
+# ---- the table ------------------------------------------------------------------------------------------------------
+
+_FORM = json.dumps({"name": "Ada", "comment": "x" * 972})  # 1000 bytes
+
+_SMALL = (
+    Case("small GET", function_url("GET", "/small"), 600, 200, memory="after small requests"),
+    Case("POST, 1 KB", function_url("POST", "/length", _FORM), 400, 100, _echo(_FORM)),
+    Case("REST API event", rest_api("GET", "/small"), 400, 100),
+    Case("chunked answer, 5 x 2 KB", function_url("GET", "/chunked?10000&chunk=2000"), 400, 100),
+    Case("5 lines of stderr per request", function_url("GET", "/stderr?5"), 400, 100),
+)
+_LARGE = (
+    Case("binary up, 1 MB", _upload(MEGABYTE), 30, 5, _echo(binary(MEGABYTE), True)),
+    Case("binary up, 4.5 MB", _upload(4_500_000), 12, 3, _echo(binary(4_500_000), True)),
+    Case("binary down, 1 MB", function_url("GET", "/large?1000000&binary"), 30, 5),
+    Case("binary down, 4.5 MB", function_url("GET", "/large?4500000&binary"), 12, 3),
+    Case("text down, 1 MB", function_url("GET", "/large?1000000"), 30, 5),
+    Case("text down, 5 MB", function_url("GET", "/large?5000000"), 12, 3),
+    Case("prose up and down, 1 MB", _echo(prose(MEGABYTE)), 30, 5),
+    Case("prose up and down, 5 MB", _echo(prose(5 * MEGABYTE)), 12, 3),
+)
+_PASSES = "each kind of escape is a pass over the text of its own"
+_AFTER_LARGER = (
+    Case(
+        "prose up and down, 5.5 MB",
+        _echo(prose(5_500_000)),
+        10,
+        3,
+        memory="after bodies of 5.5 MB",
+        why_behind="more copies are alive than freed memory is kept for, so pages are mapped anew each time",
+    ),
+    Case("then: binary up, 1 MB", _upload(MEGABYTE), 30, 5, why_behind="half of it is the base64 decoder of Python"),
+    Case(
+        "then: binary down, 1 MB",
+        function_url("GET", "/large?1000000&binary"),
+        30,
+        5,
+        why_behind="the body is copied once more than by the peer",
+    ),
+    Case("then: text down, 1 MB", function_url("GET", "/large?1000000"), 30, 5, why_behind=_PASSES),
+    Case("then: prose up and down, 1 MB", _echo(prose(MEGABYTE)), 30, 5, why_behind=_PASSES),
+)
+
+BUFFERED = Suite("buffered answers", {}, (_SMALL, *((case,) for case in _LARGE), _AFTER_LARGER))
+SUITES = (BUFFERED,)
+
+# The same for the rows of memory and of cold starts, by their name.
+_START = "while the app starts we compute for 14 ms (bash, interpreter, modules), the peer for 3 ms"
+WHY_BEHIND = {
+    "after small requests": "an interpreter and its modules, against one native program",
+    "after bodies of 5.5 MB": "freed blocks are kept for the next body ([0008](decisions/0008-large-bodies.md))",
+    "all cores": _START,
+    "one core": f"{_START}; the app shares the core",
+    "stored on disk": "an interpreter and its modules are read from disk, against one program of 5 MB",
+}
