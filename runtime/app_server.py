@@ -115,7 +115,8 @@ class AppServer:
             return self._connection.exchange(request, deadline=deadline, max_body=PAYLOAD_LIMIT)
         except ExchangeTimeout as error:
             self._abandon()
-            raise AppTimeout(f"the app did not answer {request.method} {request.target} in time") from error
+            path = request.target.partition("?")[0]  # queries carry secrets, and this is logged
+            raise AppTimeout(f"the app did not answer {request.method} {path} in time") from error
         except ConnectionLost as error:
             ended = self._process.wait_ended(DEATH_WAIT_S)
             if ended:

@@ -335,3 +335,11 @@ def test_an_event_of_exactly_the_limit_arrives(shared: tuple[FakeRuntimeApi, Boo
     event = function_url("/", "POST", "x" * (LIMIT - empty))
     assert len(event) == LIMIT
     assert invoke(api, event).document["statusCode"] == 200
+
+
+def test_the_log_names_a_late_request_without_its_query(api: FakeRuntimeApi) -> None:
+    process = start_bootstrap(api, command=app("faults.py"))
+    event = function_url("/silence", rawQueryString="token=secret")
+    assert invoke(api, event, DEADLINE_S).document["statusCode"] == 504
+    process.wait_output("did not answer GET /silence in time")
+    assert "secret" not in process.output
