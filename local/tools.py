@@ -21,6 +21,7 @@ from .machine import LOADERS, TRIPLETS, architecture
 PACKAGES = {
     "bwrap": ("bubblewrap", "libc6", "libcap2", "libpcre2-8-0", "libselinux1"),
     "shellcheck": ("shellcheck", "libc6", "libffi8", "libgmp10"),
+    "strace": ("strace", "libc6", "liblzma5", "libunwind8"),
 }
 
 
