@@ -54,6 +54,10 @@ class AppProcess:
         posix.set_inheritable(stderr, False)
         self._started(pid, stderr)
 
+    def clean_leftover(self) -> None:
+        """Kill the app that a killed predecessor of this process has left running, if there is one."""
+        clean_leftover(self._record, self._log)
+
     def start(self) -> None:
         """Start the app. Raises ``InitFault`` ``Runtime.AppExited`` when the command cannot be executed."""
         with self._change:
@@ -301,9 +305,7 @@ def signal_group(group: int, number: int = signal.SIGKILL) -> None:
 def _group_exists(group: int) -> bool:
     try:
         posix.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # somebody else's
+    except OSError:  # nobody left, or somebody else's
         return False
     return True
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 
-from .app_process import AppProcess, clean_leftover
 from .connection import NEVER, Connection
 from .errors import (
     AppLost,
@@ -30,6 +29,7 @@ from .readiness import Readiness, Unready
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .app_process import AppProcess
     from .config import Config
     from .logs import Log
     from .messages import HttpRequest, HttpResponse
@@ -46,10 +46,9 @@ DEATH_WAIT_S = 0.05
 class AppServer:
     """The one app of this process."""
 
-    def __init__(self, config: Config, process: AppProcess, record: str, log: Log) -> None:
+    def __init__(self, config: Config, process: AppProcess, log: Log) -> None:
         self._config = config
         self._process = process
-        self._record = record
         self._log = log
         self._connection = Connection(config.host, config.port, IDLE_LIMIT_S)
         self._readiness = Readiness(config, self._connection)
@@ -60,7 +59,7 @@ class AppServer:
 
     def start(self) -> None:
         """Start the app for the first time. Raises ``InitFault``."""
-        clean_leftover(self._record, self._log)
+        self._process.clean_leftover()
         self._readiness.refuse_foreign_port()
         self._process.start()
         self.started(time.time())

@@ -80,16 +80,14 @@ def run(environ: Mapping[str, str], argv: list[str], log: Log) -> None:
         if adopted:
             process.adopt(adopted, int(environ[PRIVATE_PREFIX + "APP_STDERR"]))
         end_with_signals(process, config.shutdown_grace_ms / 1000)
-        serve_app(config, process, record, environ, api, log)
+        serve_app(config, process, environ, api, log)
     finally:
         process.kill()
 
 
-def serve_app(
-    config: Config, process: AppProcess, record: str, environ: Mapping[str, str], api: RuntimeApi, log: Log
-) -> None:
+def serve_app(config: Config, process: AppProcess, environ: Mapping[str, str], api: RuntimeApi, log: Log) -> None:
     """Web mode: bring the app up and serve invocations with it."""
-    app = AppServer(config, process, record, log)
+    app = AppServer(config, process, log)
     # The async clock runs from the start of `bootstrap`, as Lambda's does.
     began = float(environ.get(PRIVATE_PREFIX + "STARTED") or time.time())
     try:
