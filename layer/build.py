@@ -7,20 +7,19 @@ of the layer, which takes seconds; the layer itself, which is that part plus our
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
 import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from runtime import __version__
 
 from . import dist, interpreter, kept, recipe, wheels
+from .debian import locked
 from .failures import LayerError
 from .origins import Debian, Origin
 from .recipe import ARCHITECTURES, HOME, LIBRARIES, REPOSITORY, SOURCES, Architecture
@@ -67,13 +66,13 @@ def chosen() -> Choice:
 
 def ensure(architecture: str = "x86_64") -> Path:
     """The layer's tree, built or brought up to date first: mount it on ``/opt``. Raises ``LayerError``."""
-    with _locked(PLACES.layers):
+    with locked(PLACES.layers):
         return _Build(ARCHITECTURES[architecture], PLACES, chosen()).tree()
 
 
 def build(architecture: str, places: Places = PLACES, choice: Choice | None = None) -> Layer:
     """The layer for ``architecture`` (``x86_64`` or ``arm64``), made anew as far as its inputs have changed."""
-    with _locked(places.layers):
+    with locked(places.layers):
         made = _Build(ARCHITECTURES[architecture], places, chosen() if choice is None else choice)
         return Layer(made.tree(), made.zip())
 
@@ -207,14 +206,6 @@ def _epoch() -> int:
     if not text.isdecimal() or int(text) < FIRST_ZIP_TIME:
         raise LayerError(f"SOURCE_DATE_EPOCH is {text!r}: it takes Unix seconds from {FIRST_ZIP_TIME} (1980) on")
     return int(text)
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -63,7 +63,7 @@ def fetch(
     """
     _require_tools()
     archive = _PrivateApt(cache.resolve() / f"{suite}-{architecture}", suite, architecture)
-    with _locked(archive.root):
+    with locked(archive.root):
         archive.configure()
         refreshed = archive.refresh_lists()
         wanted = archive.resolve(packages, with_dependencies)
@@ -295,7 +295,8 @@ def _sha256(path: Path) -> str:
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path) -> Iterator[None]:
+    """Let one process at a time work in ``directory``, which is made if it is not there."""
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
