@@ -15,9 +15,9 @@ from .errors import (
     AppNotReady,
     AppTimeout,
     BodyTooLarge,
-    ConnectionLost,
     ConnectRefused,
     EnvironmentLost,
+    ExchangeError,
     ExchangeTimeout,
     InitFault,
     InvocationFault,
@@ -26,21 +26,56 @@ from .errors import (
 )
 from .invocation import PAYLOAD_LIMIT
 from .readiness import Readiness, Unready
+from .values import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
     from .app_process import AppProcess
     from .config import Config
+    from .http1 import ResponseReader
     from .logs import Log
     from .messages import HttpRequest, HttpResponse
 
+    Answer = TypeVar("Answer")
+
 START_LIMIT = 3
-# Servers close idle connections, after 2 (gunicorn), 5 (Node, uvicorn, Apache) or more seconds. Between invocations all
-# is frozen, so on waking the server's clock and our request race, and a POST that loses becomes a 502. A new connection
-# costs 0.1 ms. Wall-clock time: the monotonic clock may stand still while the environment is frozen.
-IDLE_LIMIT_S = 1.0
 # An app that dies closes its sockets first; its end can be seen a moment later.
 DEATH_WAIT_S = 0.05
+
+
+class AppAnswer(NamedTuple):
+    """An answer of which the rest is still to come."""
+
+    head: HttpResponse  # without its body
+    body: AppBody
+
+
+class AppBody:
+    """The rest of an answer, piece by piece: an ``invocation.Body``."""
+
+    def __init__(self, app: AppServer, reader: ResponseReader, request: HttpRequest, deadline: float | None) -> None:
+        self._app = app
+        self._reader = reader
+        self._request = request
+        self._deadline = deadline
+
+    def ready(self) -> bytes:
+        """What has come already; ``b""`` does not mean that it was all."""
+        return self._reader.take()
+
+    def read(self, watched: int) -> bytes:
+        """As ``invocation.Body`` has it."""
+        while not (piece := self._reader.take()) and self._reader.response is None:
+            self._app.receive(self._reader, self._request, self._deadline, watched)
+        return piece
+
+    def close(self) -> None:
+        """Tell the app that nobody listens, if it is still talking."""
+        if not self._reader.response:
+            self._app.drop()
 
 
 class AppServer:
@@ -50,7 +85,7 @@ class AppServer:
         self._config = config
         self._process = process
         self._log = log
-        self._connection = Connection(config.host, config.port, IDLE_LIMIT_S)
+        self._connection = Connection(config.host, config.port, config.pool_idle_timeout_s)
         self._readiness = Readiness(config, self._connection)
         self._ready = False
         self._is_lost = False
@@ -95,36 +130,66 @@ class AppServer:
 
         Raises ``InvocationFault``; when that is an ``AppLost``, ``recover`` has to be called before the next ``ask``.
         """
+
+        def exchange() -> HttpResponse:
+            return self._connection.exchange(request, deadline=deadline, max_body=PAYLOAD_LIMIT)
+
+        return self._asked(exchange, request, deadline)
+
+    def begin(self, request: HttpRequest, deadline: float | None) -> AppAnswer:
+        """The app's answer as soon as its head is there. Raises as ``ask``."""
+
+        def begin() -> AppAnswer:
+            reader = self._connection.begin(request, deadline=deadline)
+            return AppAnswer(reader.head, AppBody(self, reader, request, deadline))
+
+        return self._asked(begin, request, deadline)
+
+    def receive(self, reader: ResponseReader, request: HttpRequest, deadline: float | None, watched: int) -> None:
+        """Wait for more of an answer that was begun. Raises as ``ask``, and ``ClientGone``."""
+        try:
+            self._connection.receive(reader, deadline, watched)
+        except ExchangeError as error:
+            raise self._fault(error, request) from error
+
+    def drop(self) -> None:
+        """Close the connection to the app, in the middle of its answer: that is how it learns that nobody listens."""
+        self._connection.close()
+
+    def _asked(self, exchange: Callable[[], Answer], request: HttpRequest, deadline: float | None) -> Answer:
+        """What ``exchange`` gives, once the app is ready for it."""
         if deadline is not None and deadline <= time.time():
             raise AppTimeout("no time was left to ask the app: see FAIRLEAD_DEADLINE_MARGIN_MS")
         if not self._ready:
             self._become_ready(deadline)
         try:
-            return self._exchange(request, deadline)
+            return exchange()
         except ConnectRefused as refused:
             self._replace(refused)
+        except ExchangeError as error:
+            raise self._fault(error, request) from error
         self._become_ready(deadline)  # nothing of the request was sent, so it is not too late for it
         try:
-            return self._exchange(request, deadline)
-        except ConnectRefused as refused:
-            raise self._lost("Runtime.AppUnreachable", str(refused)) from refused
+            return exchange()
+        except ExchangeError as error:
+            raise self._fault(error, request) from error
 
-    def _exchange(self, request: HttpRequest, deadline: float | None) -> HttpResponse:
-        try:
-            return self._connection.exchange(request, deadline=deadline, max_body=PAYLOAD_LIMIT)
-        except ExchangeTimeout as error:
+    def _fault(self, error: ExchangeError, request: HttpRequest) -> InvocationFault:
+        """What a failed exchange with the app means."""
+        if isinstance(error, ExchangeTimeout):
             self._abandon()
             path = request.target.partition("?")[0]  # queries carry secrets, and this is logged
-            raise AppTimeout(f"the app did not answer {request.method} {path} in time") from error
-        except ConnectionLost as error:
-            ended = self._process.wait_ended(DEATH_WAIT_S)
-            if ended:
-                raise self._lost("Runtime.AppExited", f"the app {ended} while it was answering") from error
-            raise InvocationFault("Runtime.AppConnectionLost", f"the app broke its answer off: {error}") from error
-        except ProtocolError as error:
-            raise InvocationFault("Runtime.AppBadResponse", f"the app's answer is not proper HTTP: {error}") from error
-        except BodyTooLarge as error:
-            raise ResponseTooLarge(error.size, error.limit) from error
+            return AppTimeout(f"the app did not answer {request.method} {path} in time")
+        if isinstance(error, ConnectRefused):
+            return self._lost("Runtime.AppUnreachable", str(error))
+        if isinstance(error, BodyTooLarge):
+            return ResponseTooLarge(error.size, error.limit)
+        if isinstance(error, ProtocolError):
+            return InvocationFault("Runtime.AppBadResponse", f"the app's answer is not proper HTTP: {error}")
+        ended = self._process.wait_ended(DEATH_WAIT_S)
+        if ended:
+            return self._lost("Runtime.AppExited", f"the app {ended} while it was answering")
+        return InvocationFault("Runtime.AppConnectionLost", f"the app broke its answer off: {error}")
 
     def _replace(self, refused: ConnectRefused) -> None:
         """The app died between two invocations: start it again. Raises ``AppLost`` when it lives and refuses."""

@@ -1,13 +1,11 @@
 """Every setting, read once and strictly: ``Config.from_env`` is the only place that knows the environment's spelling.
 
-``bootstrap`` has to decide a few of the same things before any Python runs (which command, which port, which variables
-the app must not see), because it starts the app early. tests/conformance/test_dispatch.py runs one table through both.
+``bootstrap`` has to read the port and the host before any Python runs, because it starts the app early.
 """
 
 from __future__ import annotations
 
-import posix
-
+from .dispatch import app_environment, choose_work
 from .errors import InitFault
 from .messages import is_token
 from .values import NamedTuple
@@ -17,18 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-# The Runtime API has no authentication: whoever knows its address can take the next event or forge an answer
-# (an SSRF hole in the app is enough), so the app does not learn it. _HANDLER is ours to interpret.
-HIDDEN_FROM_APP = (
-    "AWS_LAMBDA_RUNTIME_API",
-    "AWS_LAMBDA_METADATA_TOKEN",
-    "_HANDLER",
-    "_LAMBDA_TELEMETRY_LOG_FD",
-    "_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET",
-)
-# Handed from `bootstrap` to us. Lambda refuses customer variables that begin with an underscore, so none can be forged.
-PRIVATE_PREFIX = "_FAIRLEAD_"
-EXEC_WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
+NO_STATUSES: tuple[tuple[int, int], ...] = ()
 
 
 def _integer(lowest: int, highest: int) -> Callable[[str], int]:
@@ -50,6 +37,30 @@ def _choice(**meanings: Any) -> Callable[[str], Any]:
 
 
 _boolean = _choice(true=True, false=False)
+
+
+def _seconds(text: str) -> float:
+    whole, _, fraction = text.partition(".")
+    digits = f"{whole}{fraction}"
+    if not (digits.isascii() and digits.isdigit() and len(text) < 10 and float(text) <= 3600):
+        raise ValueError("a number of seconds from 0 to 3600, such as 4 or 0.5")
+    return float(text)
+
+
+def _address(text: str) -> str:
+    address = text.removeprefix("http://").removesuffix("/")
+    host, colon, port = address.rpartition(":")
+    is_one_word = address.isascii() and address.isprintable() and not any(mark in address for mark in " /@")
+    if not (host and colon and port.isdigit() and is_one_word):
+        raise ValueError("host:port or http://host:port")
+    return address
+
+
+def _socket_path(text: str) -> str:
+    # sockaddr_un has room for 108 bytes, the last of them NUL (unix(7)).
+    if not (text.startswith("/") and text.isprintable() and len(text.encode()) < 108):
+        raise ValueError("an absolute path of at most 107 bytes, such as /tmp/app.sock")
+    return text
 
 
 def _path(text: str) -> str:
@@ -89,31 +100,50 @@ def _command(text: str) -> str:
 
 
 class Setting(NamedTuple):
-    """``field`` of ``Config`` comes from ``name``, else from the first of ``aliases`` that is set, else ``default``."""
+    """``field`` of ``Config`` comes from ``name``, else from the first alias that is set, else ``default``.
+
+    ``deprecated`` are names that the peer had before it gave all of its settings a prefix: they count as the last of
+    the aliases, and each that is used is worth a warning.
+    """
 
     field: str
     name: str
     aliases: tuple[str, ...]
     default: str
     parse: Callable[[str], Any]
+    deprecated: tuple[str, ...] = ()
 
 
 SETTINGS = (
     Setting("shell_command", "FAIRLEAD_COMMAND", (), "", _command),
     # PORT is what platforms and frameworks agree on; the peer reads it too.
     Setting("port", "FAIRLEAD_PORT", ("AWS_LWA_PORT", "PORT"), "8080", _integer(1, 65535)),
-    Setting("host", "FAIRLEAD_HOST", ("AWS_LWA_HOST",), "127.0.0.1", _host),
+    Setting("host", "FAIRLEAD_HOST", ("AWS_LWA_HOST",), "127.0.0.1", _host, ("HOST",)),
+    Setting("unix_socket", "FAIRLEAD_UNIX_SOCKET", (), "", _socket_path),
     Setting(
         "readiness_protocol",
         "FAIRLEAD_READINESS_CHECK_PROTOCOL",
         ("AWS_LWA_READINESS_CHECK_PROTOCOL",),
         "http",
         _choice(http="http", tcp="tcp"),
+        ("READINESS_CHECK_PROTOCOL",),
     ),
-    Setting("readiness_path", "FAIRLEAD_READINESS_CHECK_PATH", ("AWS_LWA_READINESS_CHECK_PATH",), "/", _path),
+    Setting(
+        "readiness_path",
+        "FAIRLEAD_READINESS_CHECK_PATH",
+        ("AWS_LWA_READINESS_CHECK_PATH",),
+        "/",
+        _path,
+        ("READINESS_CHECK_PATH",),
+    ),
     # 0: the app's own port
     Setting(
-        "readiness_port", "FAIRLEAD_READINESS_CHECK_PORT", ("AWS_LWA_READINESS_CHECK_PORT",), "0", _integer(0, 65535)
+        "readiness_port",
+        "FAIRLEAD_READINESS_CHECK_PORT",
+        ("AWS_LWA_READINESS_CHECK_PORT",),
+        "0",
+        _integer(0, 65535),
+        ("READINESS_CHECK_PORT",),
     ),
     Setting(
         "healthy_statuses",
@@ -121,6 +151,15 @@ SETTINGS = (
         ("AWS_LWA_READINESS_CHECK_HEALTHY_STATUS",),
         "100-499",
         _statuses,
+    ),
+    # What the peer had before it had ranges; it ignores this now.
+    Setting(
+        "min_unhealthy_status",
+        "FAIRLEAD_READINESS_CHECK_MIN_UNHEALTHY_STATUS",
+        (),
+        "",
+        _integer(101, 599),
+        ("AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS", "READINESS_CHECK_MIN_UNHEALTHY_STATUS"),
     ),
     # Lambda ends a slow init after 10 s and runs it again inside the first invocation, under the function's timeout:
     # the limit here only has to be longer than any start that is meant.
@@ -131,37 +170,104 @@ SETTINGS = (
         "120",
         _integer(1, 900),
     ),
-    Setting("async_init", "FAIRLEAD_ASYNC_INIT", ("AWS_LWA_ASYNC_INIT",), "false", _boolean),
+    Setting("async_init", "FAIRLEAD_ASYNC_INIT", ("AWS_LWA_ASYNC_INIT",), "false", _boolean, ("ASYNC_INIT",)),
+    Setting(
+        "invoke_mode",
+        "FAIRLEAD_INVOKE_MODE",
+        ("AWS_LWA_INVOKE_MODE",),
+        "buffered",
+        _choice(buffered="buffered", response_stream="response_stream"),
+    ),
+    Setting("event_mode", "FAIRLEAD_EVENT_MODE", (), "http", _choice(http="http", raw="raw")),
     Setting("events_path", "FAIRLEAD_PASS_THROUGH_PATH", ("AWS_LWA_PASS_THROUGH_PATH",), "/events", _path),
-    Setting("base_path", "FAIRLEAD_REMOVE_BASE_PATH", ("AWS_LWA_REMOVE_BASE_PATH",), "", _path),
+    Setting(
+        "base_path",
+        "FAIRLEAD_REMOVE_BASE_PATH",
+        ("AWS_LWA_REMOVE_BASE_PATH",),
+        "",
+        _path,
+        ("REMOVE_BASE_PATH",),
+    ),
     Setting(
         "authorization_source", "FAIRLEAD_AUTHORIZATION_SOURCE", ("AWS_LWA_AUTHORIZATION_SOURCE",), "", _field_name
     ),
     Setting("context_headers", "FAIRLEAD_CONTEXT_HEADERS", (), "true", _boolean),
+    Setting("compression", "FAIRLEAD_ENABLE_COMPRESSION", ("AWS_LWA_ENABLE_COMPRESSION",), "false", _boolean),
+    Setting("error_statuses", "FAIRLEAD_ERROR_STATUS_CODES", ("AWS_LWA_ERROR_STATUS_CODES",), "", _statuses),
     Setting("app_faults", "FAIRLEAD_APP_FAULTS", (), "response", _choice(response="response", error="error")),
+    Setting(
+        "runtime_api_proxy", "FAIRLEAD_LAMBDA_RUNTIME_API_PROXY", ("AWS_LWA_LAMBDA_RUNTIME_API_PROXY",), "", _address
+    ),
+    # Servers close idle connections, after 2 (gunicorn), 5 (Node, uvicorn, Apache) or more seconds. Between invocations
+    # all is frozen, so on waking the server's clock and our request race, and a POST that loses becomes a 502. A new
+    # connection costs 0.1 ms.
+    Setting(
+        "pool_idle_timeout_s",
+        "FAIRLEAD_POOL_IDLE_TIMEOUT_SECONDS",
+        ("AWS_LWA_POOL_IDLE_TIMEOUT_SECONDS",),
+        "1",
+        _seconds,
+    ),
+    Setting("after_response_path", "FAIRLEAD_AFTER_RESPONSE_PATH", (), "", _path),
+    Setting(
+        "before_checkpoint_path",
+        "FAIRLEAD_SNAPSTART_BEFORE_CHECKPOINT_PATH",
+        ("AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH",),
+        "",
+        _path,
+    ),
+    Setting(
+        "after_restore_path",
+        "FAIRLEAD_SNAPSTART_AFTER_RESTORE_PATH",
+        ("AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH",),
+        "",
+        _path,
+    ),
+    Setting("request_log", "FAIRLEAD_REQUEST_LOG", (), "false", _boolean),
+    Setting("metrics", "FAIRLEAD_METRICS", (), "off", _choice(off="", emf="emf")),
+    Setting("tracing", "FAIRLEAD_TRACING", (), "off", _choice(off="", xray="xray")),
+    Setting("json_codec", "FAIRLEAD_JSON_CODEC", (), "json", _choice(json="json", orjson="orjson")),
+    Setting("interface", "FAIRLEAD_INTERFACE", (), "auto", _choice(auto="auto", asgi="asgi", wsgi="wsgi")),
     Setting("deadline_margin_ms", "FAIRLEAD_DEADLINE_MARGIN_MS", (), "200", _integer(0, 60_000)),
     Setting("shutdown_grace_ms", "FAIRLEAD_SHUTDOWN_GRACE_MS", (), "400", _integer(0, 1500)),
 )
 
 
 class Config(NamedTuple):
-    """The settings of docs/settings.md, checked, and what is to be run."""
+    """The settings of docs/settings.md, checked, and what is to be run: ``command`` (the app) or else ``handler``."""
 
-    command: tuple[str, ...]  # the app, in web mode; never empty
+    command: tuple[str, ...]
+    handler: str
     app_environment: dict[str, str]
+    warnings: tuple[str, ...]
     host: str
     port: int
+    unix_socket: str
     readiness_protocol: str
     readiness_path: str
     readiness_port: int
     healthy_statuses: tuple[tuple[int, int], ...]
     readiness_timeout_s: int
     async_init: bool
+    invoke_mode: str
+    event_mode: str
     events_path: str
     base_path: str
     authorization_source: str
     context_headers: bool
+    compression: bool
+    error_statuses: tuple[tuple[int, int], ...]
     app_faults: str
+    runtime_api_proxy: str
+    pool_idle_timeout_s: float
+    after_response_path: str
+    before_checkpoint_path: str
+    after_restore_path: str
+    request_log: bool
+    metrics: str
+    tracing: str
+    json_codec: str
+    interface: str
     deadline_margin_ms: int
     shutdown_grace_ms: int
 
@@ -169,39 +275,54 @@ class Config(NamedTuple):
     def from_env(cls, environ: Mapping[str, str], arguments: Sequence[str] = (), program: str = "") -> Config:
         """The configuration that ``environ`` and the ``arguments`` given to ``program`` (our own file) describe.
 
-        Raises ``InitFault`` ``Runtime.InvalidConfig`` that names every problem at once, or ``Runtime.HandlerNotFound``
-        when there is nothing to run.
+        Raises ``InitFault``: ``Runtime.InvalidConfig`` that names every problem at once, or as ``choose_work``.
         """
-        values, problems = read_settings(environ)
+        values, warnings, problems = read_settings(environ)
         problems += unknown_settings(environ)
         if problems:
             raise InitFault("Runtime.InvalidConfig", _described(problems))
         shell_command = values.pop("shell_command")
         values["readiness_port"] = values["readiness_port"] or values["port"]
-        command = choose_command(environ, arguments, program, shell_command)
-        return cls(command=command, app_environment=app_environment(environ, values["port"]), **values)
+        values["error_statuses"] = values["error_statuses"] or NO_STATUSES
+        lowest_unhealthy = values.pop("min_unhealthy_status")
+        if lowest_unhealthy:
+            values["healthy_statuses"] = ((100, lowest_unhealthy - 1),)
+        work = choose_work(environ, arguments, program, shell_command)
+        return cls(work.command, work.handler, app_environment(environ, values["port"]), tuple(warnings), **values)
 
 
-def read_settings(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """Field values, and one sentence for each that is not allowed. A variable set to nothing counts as not set."""
+def read_settings(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str], list[str]]:
+    """Field values, one sentence for each deprecated name, and one for each value that is not allowed.
+
+    A variable set to nothing counts as not set.
+    """
     values: dict[str, Any] = {}
+    warnings = []
     problems = []
     for setting in SETTINGS:
-        names = (setting.name, *setting.aliases)
+        names = (setting.name, *setting.aliases, *setting.deprecated)
         name = next((name for name in names if environ.get(name)), None)
         if name is None:
             values[setting.field] = setting.parse(setting.default) if setting.default else ""
             continue
+        if name in setting.deprecated:
+            warnings.append(f"{name} is an old name: {_successor(setting)} takes its place")
         try:
             values[setting.field] = setting.parse(environ[name])
         except ValueError as allowed:
             problems.append(f"{name}={environ[name]!r} must be {allowed}")
-    return values, problems
+    return values, warnings, problems
+
+
+def _successor(setting: Setting) -> str:
+    if setting.field == "min_unhealthy_status":
+        return "FAIRLEAD_READINESS_CHECK_HEALTHY_STATUS"
+    return setting.name
 
 
 def unknown_settings(environ: Mapping[str, str]) -> list[str]:
     """One sentence for each variable that looks like a setting and is none: a typo must not become a silent default."""
-    known = {name for setting in SETTINGS for name in (setting.name, *setting.aliases)}
+    known = {name for setting in SETTINGS for name in (setting.name, *setting.aliases, *setting.deprecated)}
     suspects = [name for name in environ if name.startswith(("FAIRLEAD_", "AWS_LWA_")) and environ[name]]
     problems = []
     for name in sorted(set(suspects) - known):
@@ -219,68 +340,3 @@ def _described(problems: list[str]) -> str:
     if len(problems) == 1:
         return problems[0]
     return f"{len(problems)} settings are wrong: " + "; ".join(problems)
-
-
-def choose_command(environ: Mapping[str, str], arguments: Sequence[str], program: str, shell: str) -> tuple[str, ...]:
-    """The app's argument vector. The first that holds: the setting, our arguments, ``_HANDLER`` as a start script.
-
-    Raises ``InitFault`` ``Runtime.HandlerNotFound`` naming what was looked for.
-    """
-    wrapper = environ.get(EXEC_WRAPPER, "")
-    we_are_the_wrapper = _same_file(wrapper, program)
-    if shell:
-        command: tuple[str, ...] = ("/bin/sh", "-c", shell)
-    elif arguments and not we_are_the_wrapper:  # a container's CMD
-        command = tuple(arguments)
-    else:
-        command = _start_script(environ)
-    if wrapper and not we_are_the_wrapper:  # `provided.*` ignores the variable, so it is ours to honour
-        return (wrapper, *command)
-    return command
-
-
-def _start_script(environ: Mapping[str, str]) -> tuple[str, ...]:
-    root = environ.get("LAMBDA_TASK_ROOT") or posix.getcwd()
-    handler = environ.get("_HANDLER", "").removeprefix(root + "/")
-    path = f"{root}/{handler}"
-    is_inside = handler and "/../" not in f"/{handler}/"
-    if is_inside and _is_file(path):
-        if posix.access(path, posix.X_OK):
-            return (path,)
-        if path.endswith(".sh"):
-            return ("/bin/sh", path)
-    raise InitFault("Runtime.HandlerNotFound", _nothing_to_run(handler, path))
-
-
-def _nothing_to_run(handler: str, path: str) -> str:
-    ways = "set the handler to your start script (such as run.sh), or FAIRLEAD_COMMAND to a command line"
-    if not handler:
-        return f"there is nothing to run: {ways}"
-    if _is_file(path):
-        return f"the handler {handler!r} is a file that is not executable: chmod +x it, or {ways}"
-    return f"the handler {handler!r} is no executable file and no *.sh file ({path}): {ways}"
-
-
-def _is_file(path: str) -> bool:
-    try:
-        return posix.stat(path).st_mode & 0o170000 == 0o100000
-    except (OSError, ValueError):
-        return False
-
-
-def _same_file(one: str, other: str) -> bool:
-    if not one or not other:
-        return False
-    try:
-        left, right = posix.stat(one), posix.stat(other)
-    except (OSError, ValueError):
-        return False
-    return (left.st_dev, left.st_ino) == (right.st_dev, right.st_ino)
-
-
-def app_environment(environ: Mapping[str, str], port: int) -> dict[str, str]:
-    """The environment that the app gets, from ours: without what it must not know, with ``PORT``."""
-    hidden = {*HIDDEN_FROM_APP, EXEC_WRAPPER}  # a wrapper is honoured once
-    kept = {k: v for k, v in environ.items() if k not in hidden and not k.startswith(PRIVATE_PREFIX)}
-    preload = environ.get(PRIVATE_PREFIX + "LD_PRELOAD")
-    return {**kept, "PORT": str(port), **({"LD_PRELOAD": preload} if preload else {})}

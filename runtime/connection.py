@@ -24,7 +24,7 @@ import select
 import time
 
 from .c_modules import socket
-from .errors import ConnectionLost, ConnectRefused, ExchangeTimeout, ProtocolError
+from .errors import ClientGone, ConnectionLost, ConnectRefused, ExchangeTimeout, ProtocolError
 from .http1 import ResponseReader, render_head
 from .messages import HttpRequest, HttpResponse
 
@@ -51,6 +51,7 @@ class Connection:
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket: socket.socket | None = None
         self._timed = False
+        self._is_sound = True  # of the current exchange, the whole request was sent, and nothing came before that
 
     def exchange(
         self, request: HttpRequest, *, deadline: float | None = None, max_body: int | None = None
@@ -66,17 +67,65 @@ class Connection:
         ``deadline`` is in epoch seconds, None is no limit. Raises ``ExchangeError``; ``ConnectRefused`` alone means
         that nothing was sent.
         """
+        reader = self._begin(method, head, body, deadline, max_body)
+        while reader.response is None:
+            self._receive_more(reader, deadline)
+        return reader.response
+
+    def begin(self, request: HttpRequest, *, deadline: float | None = None) -> ResponseReader:
+        """Send a request; return once the ``head`` of the answer has come. Raises as ``exchange``.
+
+        The rest is the caller's to ``receive``. Nothing else may be sent until the answer is complete.
+        """
+        return self._begin(request.method, render_head(request), request.body, deadline, None)
+
+    def receive(self, reader: ResponseReader, deadline: float | None, watched: int) -> None:
+        """Receive more of an answer that was begun, as soon as there is more. Raises as ``exchange``.
+
+        ``ClientGone`` is raised when the descriptor ``watched`` becomes readable while nothing comes.
+        """
+        try:
+            while True:
+                sock = self.lent()
+                try:
+                    self._feed(reader, sock.recv(RECEIVE_SIZE, socket.MSG_DONTWAIT))
+                    return
+                except BlockingIOError:
+                    self._await_data(sock, deadline, watched)
+                except OSError as error:
+                    raise ConnectionLost(f"{self} reset the connection: {error}") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def lend(self) -> socket.socket:
+        """The open socket, for an exchange that is not one request and one answer. Raises ``ConnectRefused``."""
+        self.connect()
+        return self.lent()
+
+    def lent(self) -> socket.socket:
+        """The socket of an exchange that has begun. Raises ``ConnectionLost`` when it is closed."""
+        if self._socket is None:
+            raise ConnectionLost(f"the connection to {self} was closed")
+        return self._socket
+
+    def _begin(
+        self, method: str, head: bytes, body: bytes, deadline: float | None, max_body: int | None
+    ) -> ResponseReader:
         reused = self._is_usable()
         reader = ResponseReader(method, max_body)
         try:
-            return self._attempt(reader, head, body, deadline)
+            self._attempt(reader, head, body, deadline)
+            return reader
         except ConnectionLost:
             if not reused or reader.started or method not in IDEMPOTENT:
                 raise
+        reader = ResponseReader(method, max_body)
         try:
-            return self._attempt(ResponseReader(method, max_body), head, body, deadline)
+            self._attempt(reader, head, body, deadline)
         except ConnectRefused as refused:
             raise ConnectionLost("the connection was lost, and then refused") from refused
+        return reader
 
     def connect(self, deadline: float | None = None) -> None:
         """Open the connection if it is not. Raises ``ConnectRefused`` or ``ExchangeTimeout``."""
@@ -110,22 +159,26 @@ class Connection:
         self.close()
         return False
 
-    def _attempt(self, reader: ResponseReader, head: bytes, body: bytes, deadline: float | None) -> HttpResponse:
+    def _attempt(self, reader: ResponseReader, head: bytes, body: bytes, deadline: float | None) -> None:
+        """Send, and receive at least the head of the answer."""
         try:
             sock = self._socket or self._open(deadline)
             if deadline is not None:
                 _remaining(deadline)
                 self._limit_waits(sock)
-            sent, response = self._send(sock, reader, head, body, deadline)
-            if response is None:
-                response = self._receive(sock, reader, deadline)
+            self._is_sound = self._send(sock, reader, head, body, deadline)
+            while not (reader.response or reader.has_head):
+                self._receive(sock, reader, deadline)
         except BaseException:  # a signal handler's exit included: half an exchange must not be taken up again
             self.close()
             raise
-        self._used_at = time.time()
-        if not (sent and reader.keep_alive):
+
+    def _receive_more(self, reader: ResponseReader, deadline: float | None) -> None:
+        try:
+            self._receive(self.lent(), reader, deadline)
+        except BaseException:
             self.close()
-        return response
+            raise
 
     def _open(self, deadline: float | None) -> socket.socket:
         sock = socket.socket(self._family, socket.SOCK_STREAM)
@@ -153,24 +206,23 @@ class Connection:
 
     def _send(
         self, sock: socket.socket, reader: ResponseReader, head: bytes, body: bytes, deadline: float | None
-    ) -> tuple[bool, HttpResponse | None]:
-        """Send all. Returns whether the peer took it, and the answer if that came meanwhile."""
+    ) -> bool:
+        """Send all. Returns whether the peer took it; the answer may be complete already when it did not."""
         try:
             if len(head) + len(body) < JOIN_LIMIT:
                 sock.sendall(head + body if body else head)
-                return True, None
-            response = self._send_large(sock, reader, memoryview(head), deadline) or self._send_large(
+                return True
+            return self._send_large(sock, reader, memoryview(head), deadline) and self._send_large(
                 sock, reader, memoryview(body), deadline
             )
-            return response is None, response
         except BlockingIOError:
             raise ExchangeTimeout(f"{self} did not take the request in time") from None
         except OSError:  # closed or reset by a peer that may have answered first: what it said is read next
-            return False, None
+            return False
 
     def _send_large(
         self, sock: socket.socket, reader: ResponseReader, rest: memoryview, deadline: float | None
-    ) -> HttpResponse | None:
+    ) -> bool:
         """Send while receiving. An answer that is complete before all was sent (413 and the like) ends the sending.
 
         One that has merely begun does not: apps that stream an upload back answer while they read, and would block for
@@ -183,39 +235,50 @@ class Connection:
             if not ready:
                 raise BlockingIOError
             if ready[0][1] & ~select.POLLOUT:
-                data = sock.recv(RECEIVE_SIZE)
-                response = reader.feed(data) if data else reader.feed_eof()
-                if response is not None:
-                    return response
+                self._is_sound = False
+                self._feed(reader, sock.recv(RECEIVE_SIZE))
+                if reader.response:
+                    return False
             else:
                 rest = rest[sock.send(rest, socket.MSG_DONTWAIT) :]
-        return None
+        return True
 
-    def _receive(self, sock: socket.socket, reader: ResponseReader, deadline: float | None) -> HttpResponse:
+    def _receive(self, sock: socket.socket, reader: ResponseReader, deadline: float | None) -> None:
+        """Wait for some of the answer."""
         try:
-            while True:
-                whole = int(socket.MSG_WAITALL)
-                if deadline is not None and deadline - time.time() < 2 * PATIENCE_S:
-                    self._await_data(sock, deadline)
-                    whole = 0
-                try:
-                    if missing := reader.missing:
-                        data = sock.recv(min(missing, CHUNK), whole)
-                    else:
-                        data = sock.recv(RECEIVE_SIZE)
-                except BlockingIOError:  # PATIENCE_S are over
-                    continue
-                response = reader.feed(data) if data else reader.feed_eof()
-                if response is not None:
-                    return response
+            whole = int(socket.MSG_WAITALL)
+            if deadline is not None and deadline - time.time() < 2 * PATIENCE_S:
+                self._await_data(sock, deadline)
+                whole = 0
+            missing = reader.missing
+            data = sock.recv(min(missing, CHUNK), whole) if missing else sock.recv(RECEIVE_SIZE)
+        except BlockingIOError:  # PATIENCE_S are over
+            return
         except OSError as error:
             raise ConnectionLost(f"{self} reset the connection: {error}") from error
+        self._feed(reader, data)
 
-    def _await_data(self, sock: socket.socket, deadline: float) -> None:
+    def _feed(self, reader: ResponseReader, data: bytes) -> None:
+        """Hand the bytes to the reader, and see what becomes of the connection when the answer is complete."""
+        if data:
+            reader.feed(data)
+        else:
+            reader.feed_eof()
+        if reader.response:
+            self._used_at = time.time()
+            if not (self._is_sound and reader.keep_alive):
+                self.close()
+
+    def _await_data(self, sock: socket.socket, deadline: float | None, watched: int = -1) -> None:
         watch = select.poll()
         watch.register(sock.fileno(), select.POLLIN)
-        if not watch.poll(_remaining(deadline) * 1000):
+        if watched >= 0:
+            watch.register(watched, select.POLLIN)
+        ready = watch.poll(None if deadline is None else _remaining(deadline) * 1000)
+        if not ready:
             raise ExchangeTimeout(f"{self} did not answer in time")
+        if all(descriptor == watched for descriptor, _ in ready):
+            raise ClientGone
 
     def __str__(self) -> str:
         return f"{self._address[0]}:{self._address[1]}"

@@ -4,6 +4,7 @@
 ``InitFault``       posted as the init error, then the process exits non-zero
 ``InvocationFault`` the invocation is answered with it (an HTTP status or an invocation error), the loop goes on
 ``AppLost``         the same, and the app is started again
+``ClientGone``      a streamed answer ends early, the loop goes on
 ``RuntimeApiFault`` logged, then the process exits 1: the platform and we no longer understand each other
 ``ExchangeError``   one HTTP exchange failed; whoever asked for it decides which of the above that means
 ==================  ==========================================================================================
@@ -17,6 +18,12 @@ from __future__ import annotations
 
 class Fault(Exception):
     """A failure with a stable name. ``detail`` is posted with the message but not logged: the log has it already."""
+
+    # Of an exception in the user's code: its class (posted as ``errorType``, where ``error_type`` is the header's), where
+    # it came from, and the same for X-Ray. report.py fills them in.
+    name = ""
+    stack: tuple[str, ...] = ()
+    xray_cause = ""
 
     def __init__(self, error_type: str, message: str, detail: str = "") -> None:
         super().__init__(message)
@@ -78,6 +85,10 @@ class AppTimeout(AppLost):
 
 class EnvironmentLost(AppLost):
     """The app cannot be brought back: the invocation is reported, then the process exits for a fresh environment."""
+
+
+class ClientGone(Exception):
+    """Whoever asked for a streamed answer wants no more of it. Nobody's fault: the loop goes on."""
 
 
 class RuntimeApiFault(Exception):

@@ -52,10 +52,13 @@ if TYPE_CHECKING:
         surplus: bool
 
         def feed(self, data: bytes) -> bytes | None:
-            """The whole body once it is complete; ``surplus`` then tells whether bytes were left over."""
+            """The body, less what was taken, once it is complete; ``surplus`` tells whether bytes were left over."""
+
+        def take(self) -> bytes:
+            """What has come of the body and was not taken yet."""
 
         def end(self) -> bytes:
-            """The whole body now that no more bytes come. Raises ``ConnectionLost``."""
+            """As ``feed``, now that no more bytes come. Raises ``ConnectionLost``."""
 
 
 # Apache, nginx and Node take 8 to 16 KiB of a request: what is larger than this is no head any more.
@@ -132,8 +135,10 @@ class ResponseReader:
     """At least one byte of an answer has come."""
     keep_alive = False
     """The answer is complete, and the connection may be used again."""
+    response: HttpResponse | None = None
+    """The answer, once it is complete."""
 
-    # On the class, like those two: a reader is made for each exchange, and most never set these.
+    # On the class, like those three: a reader is made for each exchange, and most never set these.
     _informational = 0
     _held: bytes | bytearray = b""  # a head without its end
     _searched = 0  # no head ends before this index of it
@@ -142,6 +147,26 @@ class ResponseReader:
     def __init__(self, method: str, max_body: int | None = None) -> None:
         self._method = method
         self._max_body = max_body
+
+    @property
+    def has_head(self) -> bool:
+        """The head of the final answer has come."""
+        return self._body is not None
+
+    @property
+    def head(self) -> HttpResponse:
+        """The final answer without its body; only when it ``has_head``."""
+        return HttpResponse(*self._head)
+
+    def take(self) -> bytes:
+        """What has come of the body and was not taken yet, for a caller that does not wait for all of it.
+
+        The complete ``response`` then has only the rest.
+        """
+        if self.response:
+            octets, self.response = self.response.body, self.response._replace(body=b"")
+            return octets
+        return self._body.take() if self._body else b""
 
     @property
     def missing(self) -> int:
@@ -162,12 +187,14 @@ class ResponseReader:
         if octets is None:
             return None
         self.keep_alive = self._persistent and not body.surplus
-        return HttpResponse(*self._head, octets)
+        self.response = HttpResponse(*self._head, octets)
+        return self.response
 
     def feed_eof(self) -> HttpResponse:
         """The answer, if its end is the connection's. Raises ``ConnectionLost`` when it is not complete."""
         if self._body:
-            return HttpResponse(*self._head, self._body.end())
+            self.response = HttpResponse(*self._head, self._body.end())
+            return self.response
         where = "in the middle of a head" if self._held else "before its answer"
         raise ConnectionLost(f"the peer closed the connection {where}")
 
@@ -357,6 +384,11 @@ class _LengthBody:
         self.missing = 0
         return b"".join(self._parts)  # of a single part: the part itself
 
+    def take(self) -> bytes:
+        octets = b"".join(self._parts)
+        self._parts.clear()
+        return octets
+
     def end(self) -> bytes:
         raise ConnectionLost(f"the peer closed the connection, {self.missing} bytes of the body are missing")
 
@@ -377,8 +409,13 @@ class _UntilCloseBody:
         _check_size(self._size, self._limit)
         self._parts.append(data)
 
+    def take(self) -> bytes:
+        octets = b"".join(self._parts)
+        self._parts.clear()
+        return octets
+
     def end(self) -> bytes:
-        return b"".join(self._parts)
+        return self.take()
 
 
 class _ChunkedBody:
@@ -393,6 +430,7 @@ class _ChunkedBody:
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
         self._octets = bytearray()  # not a list: a chunk may have one octet, a bytes object has 33 bytes more
+        self._taken = 0
         self._in_chunk = 0  # octets of the current chunk still to come
         self._line = bytearray()  # a line without its end
         self._expect(_ChunkedBody._size, CHUNK_LINE_LIMIT)
@@ -420,8 +458,17 @@ class _ChunkedBody:
                 return bytes(self._octets)
         return None
 
+    def take(self) -> bytes:
+        octets = bytes(self._octets)
+        self._octets.clear()
+        self._taken += len(octets)
+        return octets
+
     def end(self) -> bytes:
-        raise ConnectionLost(f"the peer closed the connection after {len(self._octets)} bytes of a chunked body")
+        raise ConnectionLost(f"the peer closed the connection after {self._read()} bytes of a chunked body")
+
+    def _read(self) -> int:
+        return self._taken + len(self._octets)
 
     def _expect(self, read_line: Callable[[_ChunkedBody, bytes], bool], limit: int) -> None:
         """How the next line is read (True: it was the last), and how long it may be. Unbound: no reference cycle."""
@@ -445,7 +492,7 @@ class _ChunkedBody:
             raise self._malformed(f"{digits[:50]!r} is not the size of a chunk")
         self._in_chunk = int(digits, 16)
         if self._in_chunk:
-            _check_size(len(self._octets) + self._in_chunk, self._limit)
+            _check_size(self._read() + self._in_chunk, self._limit)
             self._expect(_ChunkedBody._end_of_chunk, len(b"\r\n"))
         else:
             self._expect(_ChunkedBody._trailer, HEAD_LIMIT)
@@ -465,4 +512,4 @@ class _ChunkedBody:
         return not line
 
     def _malformed(self, what: str) -> ProtocolError:
-        return ProtocolError(f"the chunked body is malformed after {len(self._octets)} octets: {what}")
+        return ProtocolError(f"the chunked body is malformed after {self._read()} octets: {what}")

@@ -9,6 +9,25 @@ from __future__ import annotations
 from . import __version__
 from .values import NamedTuple
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Body(Protocol):
+        """What a streamed answer consists of, piece by piece."""
+
+        def read(self, watched: int) -> bytes:
+            """The next bytes, as soon as there are some; ``b""`` at the end.
+
+            ``watched`` is the descriptor of the connection on which they are sent: it becomes readable when nobody
+            wants them any more. Raises ``ClientGone`` when that was noticed while waiting, and ``InvocationFault`` when
+            there will be no proper end.
+            """
+
+        def close(self) -> None:
+            """Called once, after the end or instead of it."""
+
+
 # One token: the platform takes the text up to the first blank as the runtime's release.
 USER_AGENT = f"fairlead/{__version__}"
 
@@ -21,6 +40,9 @@ INIT_ERROR_PATH = f"/{API_VERSION}/runtime/init/error"
 REQUEST_ID = "Lambda-Runtime-Aws-Request-Id"
 DEADLINE_MS = "Lambda-Runtime-Deadline-Ms"
 FUNCTION_ARN = "Lambda-Runtime-Invoked-Function-Arn"
+RESPONSE_MODE = "Lambda-Runtime-Function-Response-Mode"
+ERROR_BODY = "Lambda-Runtime-Function-Error-Body"
+XRAY_ERROR_CAUSE = "Lambda-Runtime-Function-XRay-Error-Cause"
 TRACE_ID = "Lambda-Runtime-Trace-Id"
 CLIENT_CONTEXT = "Lambda-Runtime-Client-Context"
 COGNITO_IDENTITY = "Lambda-Runtime-Cognito-Identity"
@@ -44,6 +66,7 @@ class Invocation(NamedTuple):
     cognito_identity: str = ""  # JSON text
     tenant_id: str = ""
     invocation_id: str = ""  # a nonce to be echoed: it keeps a late answer from reaching a later invocation
+    content_type: str = ""  # of the payload
 
 
 class Result(NamedTuple):
@@ -51,3 +74,10 @@ class Result(NamedTuple):
 
     payload: bytes
     content_type: str = "application/json"
+
+
+class StreamedResult(NamedTuple):
+    """The same for an answer that is sent while it comes into being."""
+
+    body: Body
+    content_type: str = "application/octet-stream"

@@ -8,13 +8,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from .invocation import Invocation, Result
+    from .invocation import Invocation, Result, StreamedResult
     from .runtime_api import RuntimeApi
 
     class Handler(Protocol):
         """What invocations are for."""
 
-        def handle(self, invocation: Invocation) -> Result:
+        def handle(self, invocation: Invocation) -> Result | StreamedResult:
             """The answer. Raises ``InvocationFault`` and nothing else."""
 
         def settle(self) -> None:

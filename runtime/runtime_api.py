@@ -1,4 +1,4 @@
-"""The Runtime API as four calls: next, respond, fail, fail_init
+"""The Runtime API as calls: next, respond, fail, fail_init, and stream for an answer that is sent while it is made
 (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html).
 
 What each status means here:
@@ -18,7 +18,7 @@ the environment do not concern this connection, and redirects are not followed.
 from __future__ import annotations
 
 from .connection import Connection, address_of
-from .errors import ExchangeError, Fault, InvocationFault, RuntimeApiFault
+from .errors import ClientGone, ExchangeError, Fault, InvocationFault, RuntimeApiFault
 from .invocation import (
     CLIENT_CONTEXT,
     COGNITO_IDENTITY,
@@ -37,9 +37,11 @@ from .invocation import (
     USER_AGENT,
     Invocation,
     Result,
+    StreamedResult,
 )
 from .messages import HttpResponse
 from .report import error_document
+from .response_stream import STREAM_FIELDS, ResponseStream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,8 +70,11 @@ class RuntimeApi:
             raise RuntimeApiFault(f"no invocation could be had from the Runtime API: {error}") from error
         return invocation_from(response)
 
-    def respond(self, invocation: Invocation, result: Result) -> None:
+    def respond(self, invocation: Invocation, result: Result | StreamedResult) -> None:
         """Answer the invocation. Once this has begun the invocation can no longer be failed."""
+        if isinstance(result, StreamedResult):
+            self._stream(invocation, result)
+            return
         head = f"Content-Type: {result.content_type}\r\n{_echo(invocation)}"
         self._post(RESPONSE_PATH, invocation, head, result.payload)
 
@@ -93,6 +98,53 @@ class RuntimeApi:
             return
         if response.status not in (202, 403):  # 403: reported before, by somebody else
             self._log("WARN", f"the Runtime API answered the init error with {_excerpt(response)}")
+
+    def open_stream(self, invocation: Invocation, content_type: str) -> ResponseStream:
+        """A streamed answer that is begun. Raises ``RuntimeApiFault``."""
+        path = RESPONSE_PATH % _segment(invocation.request_id)
+        fields = f"Content-Type: {content_type}\r\n{STREAM_FIELDS}{_echo(invocation)}"
+        stream = ResponseStream(self._connection)
+        try:
+            stream.begin(f"POST {path} {self._common}{fields}\r\n".encode())
+        except ExchangeError as error:
+            raise RuntimeApiFault(f"the answer could not be posted to the Runtime API: {error}") from error
+        return stream
+
+    def _stream(self, invocation: Invocation, result: StreamedResult) -> None:
+        """Send a streamed answer to its end. A client that goes away is nobody's fault, and the loop goes on."""
+        body = result.body
+        try:
+            stream = self.open_stream(invocation, result.content_type)
+            try:
+                while piece := body.read(stream.watched):
+                    stream.write(piece)
+                self.end_stream(invocation, stream)
+            except InvocationFault as fault:
+                self.end_stream(invocation, stream, fault)
+            except ClientGone as gone:
+                self.abandon_stream(invocation, stream, gone)
+        finally:
+            body.close()
+
+    def end_stream(self, invocation: Invocation, stream: ResponseStream, fault: InvocationFault | None = None) -> None:
+        """End a streamed answer: as one that is complete, or as one that failed, which is logged."""
+        try:
+            if fault is None:
+                response = stream.finish()
+            else:
+                self._log("ERROR", f"{fault.error_type}: {fault.message}", invocation.request_id)
+                response = stream.fail(fault.error_type, error_document(fault, invocation.request_id))
+        except ClientGone as gone:
+            self.abandon_stream(invocation, stream, gone)
+            return
+        if not 200 <= response.status < 300:
+            self._refused(invocation, response, stream.size)
+
+    def abandon_stream(self, invocation: Invocation, stream: ResponseStream, gone: ClientGone) -> None:
+        """Give a streamed answer up, since nobody wants the rest of it."""
+        stream.abandon()
+        why = str(gone) or "the client went away"
+        self._log("INFO", f"a streamed answer ended after {stream.size} bytes: {why}", invocation.request_id)
 
     def _post(self, path: str, invocation: Invocation, fields: str, body: bytes) -> None:
         head = self._post_head(path % _segment(invocation.request_id), fields, body)
@@ -140,6 +192,7 @@ def invocation_from(response: HttpResponse) -> Invocation:
         value(COGNITO_IDENTITY),
         value(TENANT_ID),
         value(INVOCATION_ID),
+        value("Content-Type"),
     )
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from .errors import BadRequest, EnvironmentLost, InvocationFault, ResponseTooLarge
-from .events import detect
-from .invocation import Invocation, Result
+from .events import STREAM_TYPE, detect, to_prelude
+from .invocation import Invocation, Result, StreamedResult
 from .json_codec import loads
 from .messages import HttpResponse
 from .report import internal_fault, trace_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .app_server import AppServer
+    from .app_server import AppBody, AppServer
     from .config import Config
     from .events import EventFormat, EventOptions
     from .logs import Log
@@ -28,12 +28,13 @@ class WebHandler:
         self._log = log
         self._margin_ms = config.deadline_margin_ms
         self._faults_are_errors = config.app_faults == "error"
+        self._streams = config.invoke_mode == "response_stream"
 
     def settle(self) -> None:
         """What is left to do once the invocation is answered. Raises ``EnvironmentLost``."""
         self._app.recover()
 
-    def handle(self, invocation: Invocation) -> Result:
+    def handle(self, invocation: Invocation) -> Result | StreamedResult:
         """The answer to the invocation. Raises ``InvocationFault``, whatever goes wrong."""
         try:
             return self._handle(invocation)
@@ -43,19 +44,25 @@ class WebHandler:
             self._log("ERROR", trace_of(error), invocation.request_id)
             raise internal_fault(error) from error
 
-    def _handle(self, invocation: Invocation) -> Result:
+    def _handle(self, invocation: Invocation) -> Result | StreamedResult:
         try:
             event = loads(invocation.payload)
         except ValueError as error:
             raise InvocationFault("Runtime.UnmarshalError", f"the event is not JSON: {error}") from error
         event_format = detect(event)
+        streams = self._streams and event_format.can_stream
         try:
+            if streams:
+                return self._streamed(event_format, event, invocation)
             return Result(self._payload(event_format, event, invocation))
         except InvocationFault as fault:
             if not self._is_shown_to_client(fault, event_format):
                 raise
             self._log("ERROR", f"{fault.error_type}: {fault.message}", invocation.request_id)
-            return Result(event_format.to_payload(fault_response(fault, invocation.request_id), event))
+            response = fault_response(fault, invocation.request_id)
+            if streams:
+                return StreamedResult(HttpStream(to_prelude(response) + response.body), STREAM_TYPE)
+            return Result(event_format.to_payload(response, event))
 
     def _payload(self, event_format: EventFormat, event: object, invocation: Invocation) -> bytes:
         request = event_format.to_request(event, invocation, self._options)
@@ -66,6 +73,12 @@ class WebHandler:
         if len(payload) > event_format.payload_limit:
             raise ResponseTooLarge(len(payload), event_format.payload_limit)
         return payload
+
+    def _streamed(self, event_format: EventFormat, event: object, invocation: Invocation) -> StreamedResult:
+        """The answer from the moment that the app has sent its head: what fails later fails in the open."""
+        request = event_format.to_request(event, invocation, self._options)
+        head, body = self._app.begin(request, self._deadline(invocation))
+        return StreamedResult(HttpStream(to_prelude(head) + body.ready(), body), STREAM_TYPE)
 
     def _deadline(self, invocation: Invocation) -> float | None:
         """Until when the app may take, in epoch seconds: early enough to still answer for it."""
@@ -78,6 +91,26 @@ class WebHandler:
         if not event_format.is_http or isinstance(fault, EnvironmentLost):
             return False
         return isinstance(fault, BadRequest) or not self._faults_are_errors
+
+
+class HttpStream:
+    """A prelude and what there is of the body already, then the rest of the body: an ``invocation.Body``."""
+
+    def __init__(self, start: bytes, body: AppBody | None = None) -> None:
+        self._start = start
+        self._body = body
+
+    def read(self, watched: int) -> bytes:
+        """The next piece."""
+        if self._start:
+            start, self._start = self._start, b""
+            return start
+        return self._body.read(watched) if self._body else b""
+
+    def close(self) -> None:
+        """Let go of the app's answer."""
+        if self._body:
+            self._body.close()
 
 
 def fault_response(fault: InvocationFault, request_id: str) -> HttpResponse:

@@ -10,6 +10,8 @@ from ..invocation import PAYLOAD_LIMIT
 from ..values import NamedTuple
 from . import alb, http_api, lattice, rest_api, shapes, trigger, warnings, websocket
 from .options import EnvironmentConfig, EventOptions
+from .prelude import CONTENT_TYPE as STREAM_TYPE
+from .prelude import to_prelude
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from ..invocation import Invocation
     from ..messages import HttpRequest, HttpResponse
 
-__all__ = ["FORMATS", "EnvironmentConfig", "EventFormat", "EventOptions", "detect"]
+__all__ = ["FORMATS", "STREAM_TYPE", "EnvironmentConfig", "EventFormat", "EventOptions", "detect", "to_prelude"]
 
 
 class EventFormat(NamedTuple):
@@ -35,6 +37,7 @@ class EventFormat(NamedTuple):
     to_payload: Callable[[HttpResponse, object], bytes]  # the second argument is the event
     warnings: Callable[[object, HttpRequest, HttpResponse, bytes], Sequence[str]] = warnings.of_request
     payload_limit: int = PAYLOAD_LIMIT  # bytes of what to_payload gives; the service refuses more
+    can_stream: bool = False  # whether the front end takes a prelude and a body that comes bit by bit
 
 
 def _trigger(name: str, matches: Callable[[dict[str, Any]], bool]) -> EventFormat:
@@ -46,8 +49,10 @@ def _api_gateway(
     matches: Callable[[dict[str, Any]], bool],
     to_request: Callable[[Any, Invocation, EventOptions], HttpRequest],
     to_payload: Callable[[HttpResponse, object], bytes],
+    can_stream: bool = False,
 ) -> EventFormat:
-    return EventFormat(name, True, matches, to_request, to_payload, warnings.of_api_gateway)
+    of_answer = warnings.of_api_gateway
+    return EventFormat(name, True, matches, to_request, to_payload, of_answer, can_stream=can_stream)
 
 
 ALB_LIMIT = 1024 * 1024  # of the response's JSON
@@ -61,13 +66,20 @@ FORMATS = (
         "alb", True, shapes.is_alb, alb.to_request, alb.to_payload_single, warnings.of_single_values, ALB_LIMIT
     ),
     EventFormat("websocket", True, shapes.is_websocket, trigger.to_request, websocket.to_payload),
-    EventFormat("function-url", True, shapes.is_function_url, http_api.function_url_to_request, http_api.to_payload),
+    EventFormat(
+        "function-url",
+        True,
+        shapes.is_function_url,
+        http_api.function_url_to_request,
+        http_api.to_payload,
+        can_stream=True,
+    ),
     _api_gateway("http-api-2", shapes.is_payload_2, http_api.to_request, http_api.to_payload),
     EventFormat(
         "lattice-2", True, shapes.is_lattice_2, lattice.to_request, lattice.to_payload, payload_limit=LATTICE_LIMIT
     ),
     _api_gateway("http-api-1", shapes.is_http_api_1, rest_api.http_api_to_request, rest_api.to_payload),
-    _api_gateway("rest-api", shapes.is_payload_1, rest_api.to_request, rest_api.to_payload),
+    _api_gateway("rest-api", shapes.is_payload_1, rest_api.to_request, rest_api.to_payload, can_stream=True),
     EventFormat(
         "lattice-1", True, shapes.is_lattice_1, lattice.to_request_1, lattice.to_payload, payload_limit=LATTICE_LIMIT
     ),

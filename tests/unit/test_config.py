@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.config import Config, app_environment
+from runtime.config import Config
+from runtime.dispatch import app_environment
 from runtime.errors import InitFault
 
 RUNNABLE = {"FAIRLEAD_COMMAND": "serve"}
@@ -73,6 +74,17 @@ REFUSED = [
     ("FAIRLEAD_APP_FAULTS", "ignore"),
     ("FAIRLEAD_SHUTDOWN_GRACE_MS", "-1"),
     ("FAIRLEAD_COMMAND", "  "),
+    ("FAIRLEAD_INVOKE_MODE", "stream"),
+    ("FAIRLEAD_EVENT_MODE", "cloudevents"),
+    ("FAIRLEAD_LAMBDA_RUNTIME_API_PROXY", "https://127.0.0.1:9002"),
+    ("FAIRLEAD_LAMBDA_RUNTIME_API_PROXY", "127.0.0.1"),
+    ("FAIRLEAD_POOL_IDLE_TIMEOUT_SECONDS", "-1"),
+    ("FAIRLEAD_POOL_IDLE_TIMEOUT_SECONDS", "1e9"),
+    ("FAIRLEAD_POOL_IDLE_TIMEOUT_SECONDS", "."),
+    ("FAIRLEAD_UNIX_SOCKET", "app.sock"),
+    ("FAIRLEAD_UNIX_SOCKET", "/tmp/" + "x" * 103),
+    ("FAIRLEAD_ERROR_STATUS_CODES", "5xx"),
+    ("FAIRLEAD_READINESS_CHECK_MIN_UNHEALTHY_STATUS", "99"),
 ]
 
 
@@ -91,7 +103,43 @@ def test_all_problems_are_reported_at_once() -> None:
 
 
 def test_a_setting_of_the_peer_that_has_no_counterpart_is_named() -> None:
-    assert "AWS_LWA_INVOKE_MODE is not supported" in problem(AWS_LWA_INVOKE_MODE="response_stream")
+    assert "AWS_LWA_FUTURE_THING is not supported" in problem(AWS_LWA_FUTURE_THING="1")
+
+
+OLD_NAMES = [
+    ("HOST", "localhost", "host", "localhost", "FAIRLEAD_HOST"),
+    ("READINESS_CHECK_PORT", "81", "readiness_port", 81, "FAIRLEAD_READINESS_CHECK_PORT"),
+    ("READINESS_CHECK_PATH", "/up", "readiness_path", "/up", "FAIRLEAD_READINESS_CHECK_PATH"),
+    ("READINESS_CHECK_PROTOCOL", "TCP", "readiness_protocol", "tcp", "FAIRLEAD_READINESS_CHECK_PROTOCOL"),
+    ("ASYNC_INIT", "true", "async_init", True, "FAIRLEAD_ASYNC_INIT"),
+    ("REMOVE_BASE_PATH", "/v1", "base_path", "/v1", "FAIRLEAD_REMOVE_BASE_PATH"),
+    (
+        "AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS",
+        "400",
+        "healthy_statuses",
+        ((100, 399),),
+        "FAIRLEAD_READINESS_CHECK_HEALTHY_STATUS",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "field", "value", "successor"), OLD_NAMES)
+def test_an_old_name_is_understood_with_one_warning(
+    name: str, text: str, field: str, value: object, successor: str
+) -> None:
+    found = config(**{name: text})
+    assert getattr(found, field) == value
+    assert found.warnings == (f"{name} is an old name: {successor} takes its place",)
+
+
+def test_the_new_name_wins_over_the_old_one_without_a_warning() -> None:
+    found = config(AWS_LWA_ASYNC_INIT="false", ASYNC_INIT="true")
+    assert (found.async_init, found.warnings) == (False, ())
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:9002", "http://127.0.0.1:9002", "http://127.0.0.1:9002/"])
+def test_the_proxy_of_the_runtime_api_has_two_spellings(text: str) -> None:
+    assert config(AWS_LWA_LAMBDA_RUNTIME_API_PROXY=text).runtime_api_proxy == "127.0.0.1:9002"
 
 
 def test_own_name_wins_over_alias_and_the_loser_is_not_read() -> None:
@@ -139,15 +187,30 @@ def test_dispatch_takes_the_first_that_holds(task_root: Path) -> None:
     assert command(task_root, "serve", AWS_LAMBDA_EXEC_WRAPPER="/opt/otel") == ("/opt/otel", f"{root}/serve")
 
 
-@pytest.mark.parametrize(
-    "handler", ["", "app.handler", "data.txt", "folder", "../serve", "x/../serve", "a\0b", "missing.sh"]
-)
+@pytest.mark.parametrize("handler", ["", "data.txt", "folder", "../serve", "x/../serve", "a\0b", "missing.sh"])
 def test_nothing_to_run_names_what_was_looked_for(task_root: Path, handler: str) -> None:
     with pytest.raises(InitFault) as caught:
         command(task_root, handler)
     assert caught.value.error_type == "Runtime.HandlerNotFound"
     assert "FAIRLEAD_COMMAND" in caught.value.message
     assert not handler or repr(handler) in caught.value.message
+
+
+HANDLERS = ["app.handler", "pkg.sub.mod.handler", "pkg/sub/mod.handler", "app:app", "pkg.web:app"]
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_what_has_the_form_of_a_python_handler_is_one(task_root: Path, handler: str) -> None:
+    found = Config.from_env({"LAMBDA_TASK_ROOT": str(task_root), "_HANDLER": handler})
+    assert (found.command, found.handler) == ((), handler)
+
+
+@pytest.mark.parametrize("handler", ["noDot", "../h.x", "a/../h.x", "./h.x", "/etc/h.x"])
+def test_a_handler_name_that_cannot_be_one_is_malformed(task_root: Path, handler: str) -> None:
+    with pytest.raises(InitFault) as caught:
+        command(task_root, handler)
+    assert caught.value.error_type == "Runtime.MalformedHandlerName"
+    assert repr(handler) in caught.value.message
 
 
 def test_as_exec_wrapper_the_arguments_are_the_managed_runtimes(task_root: Path) -> None:

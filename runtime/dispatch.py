@@ -1,0 +1,152 @@
+"""What is to be run: which command or which Python handler, and what the app may see of our environment.
+
+``bootstrap`` decides the same for a command before any Python runs, because it starts the app early.
+tests/conformance/test_dispatch.py runs one table through both.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from .errors import InitFault
+from .values import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+# The Runtime API has no authentication: whoever knows its address can take the next event or forge an answer
+# (an SSRF hole in the app is enough), so the app does not learn it. _HANDLER is ours to interpret.
+HIDDEN_FROM_APP = (
+    "AWS_LAMBDA_RUNTIME_API",
+    "AWS_LAMBDA_METADATA_TOKEN",
+    "_HANDLER",
+    "_LAMBDA_TELEMETRY_LOG_FD",
+    "_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET",
+)
+# Handed from `bootstrap` to us. Lambda refuses customer variables that begin with an underscore, so none can be forged.
+PRIVATE_PREFIX = "_FAIRLEAD_"
+EXEC_WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
+
+
+class Work(NamedTuple):
+    """The app's argument vector, or else ``module.function`` (Lambda's kind) or ``module:callable`` (the web's)."""
+
+    command: tuple[str, ...] = ()
+    handler: str = ""
+
+
+class EarlyStart(NamedTuple):
+    """What `bootstrap` has done already: started the app (``pid`` 0: it has not), whose stderr is the descriptor."""
+
+    pid: int
+    stderr: int
+    began: float  # when `bootstrap` was started, in epoch seconds; 0 when there was none
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> EarlyStart:
+        def value(name: str) -> str:
+            return environ.get(PRIVATE_PREFIX + name) or "0"
+
+        return cls(int(value("APP_PID")), int(value("APP_STDERR")), float(value("STARTED")))
+
+
+def choose_work(environ: Mapping[str, str], arguments: Sequence[str], program: str, shell: str) -> Work:
+    """What to run. The first that holds: the setting, our arguments, ``_HANDLER`` as a start script or in Python.
+
+    Raises ``InitFault``: ``Runtime.HandlerNotFound`` naming what was looked for, or ``Runtime.MalformedHandlerName``.
+    """
+    wrapper = environ.get(EXEC_WRAPPER, "")
+    we_are_the_wrapper = _same_file(wrapper, program)
+    if shell:
+        command: tuple[str, ...] = ("/bin/sh", "-c", shell)
+    elif arguments and not we_are_the_wrapper:  # a container's CMD
+        command = tuple(arguments)
+    else:
+        root = environ.get("LAMBDA_TASK_ROOT") or posix.getcwd()
+        handler = environ.get("_HANDLER", "").removeprefix(root + "/")
+        command = _start_script(root, handler)
+        if not command:
+            return Work(handler=_python_handler(root, handler))
+    if wrapper and not we_are_the_wrapper:  # `provided.*` ignores the variable, so it is ours to honour
+        command = (wrapper, *command)
+    return Work(command)
+
+
+def _start_script(root: str, handler: str) -> tuple[str, ...]:
+    path = f"{root}/{handler}"
+    if handler and not _leaves_the_root(handler) and _is_file(path):
+        if posix.access(path, posix.X_OK):
+            return (path,)
+        if path.endswith(".sh"):
+            return ("/bin/sh", path)
+    return ()
+
+
+def _python_handler(root: str, handler: str) -> str:
+    """``handler`` if it has the form of one in Python."""
+    module, _, attribute = handler.rpartition(":" if ":" in handler else ".")
+    is_named = module and attribute.isidentifier() and "\0" not in handler and attribute != "sh"
+    if not is_named or _is_file(f"{root}/{handler}") or _is_folder(f"{root}/{handler}"):
+        raise InitFault(_fault_of(root, handler), _nothing_to_run(root, handler))
+    if _leaves_the_root(handler) or handler.startswith((".", "/")):
+        raise InitFault(
+            "Runtime.MalformedHandlerName",
+            f"the handler {handler!r} must lie in {root}, as module.function or folder/module.function",
+        )
+    return handler
+
+
+def _fault_of(root: str, handler: str) -> str:
+    path = f"{root}/{handler}"
+    is_a_mere_word = handler.isidentifier() and not _is_file(path) and not _is_folder(path)
+    return "Runtime.MalformedHandlerName" if is_a_mere_word else "Runtime.HandlerNotFound"
+
+
+def _nothing_to_run(root: str, handler: str) -> str:
+    ways = (
+        "set the handler to your start script (such as run.sh) or to a Python function (module.function),"
+        " or FAIRLEAD_COMMAND to a command line"
+    )
+    if not handler:
+        return f"there is nothing to run: {ways}"
+    path = f"{root}/{handler}"
+    if _is_file(path):
+        return f"the handler {handler!r} is a file that is not executable: chmod +x it, or {ways}"
+    return f"the handler {handler!r} is no executable file and no *.sh file ({path}), and no module.function: {ways}"
+
+
+def _leaves_the_root(handler: str) -> bool:
+    return "/../" in f"/{handler}/"
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return posix.stat(path).st_mode & 0o170000 == 0o100000
+    except (OSError, ValueError):
+        return False
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return posix.stat(path).st_mode & 0o170000 == 0o040000
+    except (OSError, ValueError):
+        return False
+
+
+def _same_file(one: str, other: str) -> bool:
+    if not one or not other:
+        return False
+    try:
+        left, right = posix.stat(one), posix.stat(other)
+    except (OSError, ValueError):
+        return False
+    return (left.st_dev, left.st_ino) == (right.st_dev, right.st_ino)
+
+
+def app_environment(environ: Mapping[str, str], port: int) -> dict[str, str]:
+    """The environment that the app gets, from ours: without what it must not know, with ``PORT``."""
+    hidden = {*HIDDEN_FROM_APP, EXEC_WRAPPER}  # a wrapper is honoured once
+    kept = {k: v for k, v in environ.items() if k not in hidden and not k.startswith(PRIVATE_PREFIX)}
+    preload = environ.get(PRIVATE_PREFIX + "LD_PRELOAD")
+    return {**kept, "PORT": str(port), **({"LD_PRELOAD": preload} if preload else {})}

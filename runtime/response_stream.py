@@ -1,0 +1,90 @@
+"""A streamed answer on the wire: a chunked POST whose trailers say how it ended
+(https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming).
+
+::
+
+    POST .../response HTTP/1.1                          begin
+    Lambda-Runtime-Function-Response-Mode: streaming
+    Transfer-Encoding: chunked
+    Trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body
+
+    size CRLF data CRLF ...                             write, once for each piece, and nothing is held back
+    0 CRLF [trailers] CRLF                              finish, or fail with the two trailers
+
+A stream that ends without its last chunk is a truncated one to the platform, so that even a failure ends properly. The
+connection is the one on which the invocation came, and serves the next one when the platform is willing.
+"""
+
+from __future__ import annotations
+
+import binascii
+
+from .errors import ClientGone, ConnectionLost, ExchangeError
+from .http1 import ResponseReader
+from .invocation import ERROR_BODY, ERROR_TYPE, RESPONSE_MODE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .messages import HttpResponse
+
+STREAM_FIELDS = f"{RESPONSE_MODE}: streaming\r\nTransfer-Encoding: chunked\r\nTrailer: {ERROR_TYPE}, {ERROR_BODY}\r\n"
+_LAST_CHUNK = b"0\r\n"
+
+
+class ResponseStream:
+    """One answer, from ``begin`` to ``finish`` or ``fail``. Without either, ``abandon`` has to be called."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._held = b""
+        self.watched = -1
+        """The descriptor that becomes readable when the platform wants no more."""
+        self.size = 0
+        """Bytes written, without their framing."""
+
+    def begin(self, head: bytes) -> None:
+        """Open the connection. The head goes out together with the first piece. Raises ``ConnectRefused``."""
+        self.watched = self._connection.lend().fileno()
+        self._held = head
+
+    def write(self, data: bytes) -> None:
+        """Send one piece, which is not empty. Raises ``ClientGone``."""
+        self.size += len(data)
+        self._send(self._held + b"%x\r\n" % len(data), data, b"\r\n")
+        self._held = b""
+
+    def finish(self, last: bytes = b"") -> HttpResponse:
+        """End the answer, with ``last`` as its last piece. What the platform says to it. Raises ``ClientGone``."""
+        return self._end(last, b"\r\n")
+
+    def fail(self, error_type: str, document: bytes) -> HttpResponse:
+        """End the answer as one that failed. ``document`` is as for an error post; as base64 it is one header line."""
+        trailers = f"{ERROR_TYPE}: {error_type}\r\n{ERROR_BODY}: ".encode()
+        return self._end(b"", b"".join((trailers, binascii.b2a_base64(document, newline=False), b"\r\n\r\n")))
+
+    def abandon(self) -> None:
+        """Close the connection in the middle of the answer."""
+        self._connection.close()
+
+    def _end(self, last: bytes, trailers: bytes) -> HttpResponse:
+        self.size += len(last)
+        piece = (b"%x\r\n" % len(last), last, b"\r\n") if last else ()
+        self._send(self._held, *piece, _LAST_CHUNK + trailers)
+        reader = ResponseReader("POST")
+        try:
+            while reader.response is None:
+                self._connection.receive(reader, None, -1)
+        except ExchangeError as error:
+            raise ClientGone(f"the platform did not acknowledge the answer: {error}") from error
+        return reader.response
+
+    def _send(self, *parts: bytes) -> None:
+        """One system call for all parts, and no copy of the data."""
+        try:
+            sock = self._connection.lent()
+            sent = sock.sendmsg(parts)
+            if sent < sum(map(len, parts)):  # a signal came in between
+                sock.sendall(b"".join(parts)[sent:])
+        except (OSError, ConnectionLost) as error:
+            raise ClientGone(f"the platform takes no more of the answer: {error}") from error
