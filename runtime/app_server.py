@@ -1,7 +1,7 @@
 """The app as something that can be asked: its process, its readiness and the connection to it, as one.
 
 A lost app is killed with everything it forked; the invocation is answered, since its deadline may be close; then the
-app is started again without waiting (``recover``), and the next invocation waits for it. Three starts in a row that
+app is started again without waiting (``settle``), and the next invocation waits for it. Three starts in a row that
 fail, and the environment is given up: the platform then provides a fresh one.
 """
 
@@ -31,15 +31,29 @@ from .values import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeVar
+    from typing import Protocol, TypeVar
 
     from .app_process import AppProcess
     from .config import Config
     from .http1 import ResponseReader
+    from .invocation import AppBody, Invocation
     from .logs import Log
     from .messages import HttpRequest, HttpResponse
 
     Answer = TypeVar("Answer")
+
+    class App(Protocol):
+        """What requests are for: the app itself, or something around it that adds to its answers."""
+
+        def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
+            """The whole answer. Raises ``InvocationFault``."""
+
+        def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
+            """The answer as soon as its head is there. Raises ``InvocationFault``."""
+
+        def settle(self) -> None:
+            """What is left to do once the invocation is answered. Raises ``EnvironmentLost``."""
+
 
 START_LIMIT = 3
 # An app that dies closes its sockets first; its end can be seen a moment later.
@@ -53,8 +67,8 @@ class AppAnswer(NamedTuple):
     body: AppBody
 
 
-class AppBody:
-    """The rest of an answer, piece by piece: an ``invocation.Body``."""
+class AnswerBody:
+    """The rest of an answer, piece by piece: an ``invocation.AppBody``."""
 
     def __init__(self, app: AppServer, reader: ResponseReader, request: HttpRequest, deadline: float | None) -> None:
         self._app = app
@@ -63,11 +77,11 @@ class AppBody:
         self._deadline = deadline
 
     def ready(self) -> bytes:
-        """What has come already; ``b""`` does not mean that it was all."""
+        """As ``invocation.AppBody`` has it."""
         return self._reader.take()
 
     def read(self, watched: int) -> bytes:
-        """As ``invocation.Body`` has it."""
+        """As ``invocation.AppBody`` has it."""
         while not (piece := self._reader.take()) and self._reader.response is None:
             self._app.receive(self._reader, self._request, self._deadline, watched)
         return piece
@@ -78,6 +92,30 @@ class AppBody:
             self._app.drop()
 
 
+class WholeBody:
+    """A body that is there at once: an ``invocation.AppBody``."""
+
+    def __init__(self, octets: bytes) -> None:
+        self._octets = octets
+
+    def ready(self) -> bytes:
+        """All of it."""
+        octets, self._octets = self._octets, b""
+        return octets
+
+    def read(self, _watched: int) -> bytes:
+        """What ``ready`` did not give."""
+        return self.ready()
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def whole_answer(response: HttpResponse) -> AppAnswer:
+    """An answer that is not the app's, in the form of one that is."""
+    return AppAnswer(response._replace(body=b""), WholeBody(response.body))
+
+
 class AppServer:
     """The one app of this process."""
 
@@ -85,7 +123,7 @@ class AppServer:
         self._config = config
         self._process = process
         self._log = log
-        self._connection = Connection(config.host, config.port, config.pool_idle_timeout_s)
+        self._connection = Connection(config.unix_socket or config.host, config.port, config.pool_idle_timeout_s)
         self._readiness = Readiness(config, self._connection)
         self._ready = False
         self._is_lost = False
@@ -95,7 +133,7 @@ class AppServer:
     def start(self) -> None:
         """Start the app for the first time. Raises ``InitFault``."""
         self._process.clean_leftover()
-        self._readiness.refuse_foreign_port()
+        self._readiness.clear_address()
         self._process.start()
         self.started(time.time())
 
@@ -125,23 +163,25 @@ class AppServer:
             detail,
         )
 
-    def ask(self, request: HttpRequest, deadline: float | None) -> HttpResponse:
-        """The app's answer. ``deadline`` is in epoch seconds.
+    def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
+        """The app's answer.
 
-        Raises ``InvocationFault``; when that is an ``AppLost``, ``recover`` has to be called before the next ``ask``.
+        Raises ``InvocationFault``; when that is an ``AppLost``, ``settle`` has to be called before the next ``ask``.
         """
+        deadline = self._deadline(invocation)
 
         def exchange() -> HttpResponse:
             return self._connection.exchange(request, deadline=deadline, max_body=PAYLOAD_LIMIT)
 
         return self._asked(exchange, request, deadline)
 
-    def begin(self, request: HttpRequest, deadline: float | None) -> AppAnswer:
+    def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
         """The app's answer as soon as its head is there. Raises as ``ask``."""
+        deadline = self._deadline(invocation)
 
         def begin() -> AppAnswer:
             reader = self._connection.begin(request, deadline=deadline)
-            return AppAnswer(reader.head, AppBody(self, reader, request, deadline))
+            return AppAnswer(reader.head, AnswerBody(self, reader, request, deadline))
 
         return self._asked(begin, request, deadline)
 
@@ -155,6 +195,12 @@ class AppServer:
     def drop(self) -> None:
         """Close the connection to the app, in the middle of its answer: that is how it learns that nobody listens."""
         self._connection.close()
+
+    def _deadline(self, invocation: Invocation) -> float | None:
+        """Until when the app may take, in epoch seconds: early enough to still answer for it."""
+        if not invocation.deadline_ms:
+            return None
+        return (invocation.deadline_ms - self._config.deadline_margin_ms) / 1000
 
     def _asked(self, exchange: Callable[[], Answer], request: HttpRequest, deadline: float | None) -> Answer:
         """What ``exchange`` gives, once the app is ready for it."""
@@ -198,7 +244,7 @@ class AppServer:
             raise self._lost("Runtime.AppUnreachable", f"the app runs, but {refused}") from refused
         self._log("ERROR", f"Runtime.AppExited: the app {ended} between two invocations; it is started again")
         self._abandon()
-        self.recover()
+        self.settle()
 
     def _become_ready(self, deadline: float | None) -> None:
         until = NEVER if deadline is None else deadline
@@ -226,14 +272,14 @@ class AppServer:
         self._connection.close()
         self._process.condemn()
 
-    def recover(self) -> None:
+    def settle(self) -> None:
         """Start the app again if it was lost; do not wait for it. Raises ``EnvironmentLost`` when it cannot be."""
         if not self._is_lost:
             return
         self._is_lost = False
         try:
             self._process.kill()
-            self._readiness.refuse_foreign_port()
+            self._readiness.clear_address()
             self._process.start()
         except InitFault as fault:
             raise EnvironmentLost(fault.error_type, fault.message) from fault

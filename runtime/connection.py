@@ -28,6 +28,10 @@ from .errors import ClientGone, ConnectionLost, ConnectRefused, ExchangeTimeout,
 from .http1 import ResponseReader, render_head
 from .messages import HttpRequest, HttpResponse
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 # One segment is worth a copy: below this a body is joined to its head.
 JOIN_LIMIT = 16 * 1024
@@ -39,18 +43,26 @@ NEVER = float("inf")
 LONGEST_WAIT_S = 86_400.0
 # How long a receive blocks before the clock is looked at again.
 PATIENCE_S = 0.5
+# The same where a signal handler in Python is waiting to be called. A signal that comes between the last bytecode and
+# the receive call does not interrupt that, and would be noticed only when the call returns.
+WATCHFUL_S = 0.05
 
 
 class Connection:
-    """To ``host`` and ``port``. Opened when first used, and again when it was lost or idle for ``idle_limit_s``."""
+    """To ``host`` and ``port``, or to the Unix socket that ``host`` is the absolute path of.
+
+    Opened when first used, and again when it was lost or idle for ``idle_limit_s``.
+    """
 
     def __init__(self, host: str, port: int, idle_limit_s: float = NEVER) -> None:
-        self._address = (host, port)
+        self._address: tuple[str, int] | str = host if host.startswith("/") else (host, port)
         self._idle_limit_s = idle_limit_s
         self._used_at = 0.0
-        self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._family = _family(host)
         self._socket: socket.socket | None = None
-        self._timed = False
+        self._timed = 0.0  # after how many seconds a receive on the open socket returns at the latest; 0: never
+        self.while_idle: Callable[[], None] | None = None
+        """Called every ``WATCHFUL_S`` while an exchange without a deadline waits."""
         self._is_sound = True  # of the current exchange, the whole request was sent, and nothing came before that
 
     def exchange(
@@ -165,7 +177,9 @@ class Connection:
             sock = self._socket or self._open(deadline)
             if deadline is not None:
                 _remaining(deadline)
-                self._limit_waits(sock)
+                self._limit_waits(sock, PATIENCE_S)
+            elif self.while_idle:
+                self._limit_waits(sock, WATCHFUL_S)
             self._is_sound = self._send(sock, reader, head, body, deadline)
             while not (reader.response or reader.has_head):
                 self._receive(sock, reader, deadline)
@@ -183,8 +197,9 @@ class Connection:
     def _open(self, deadline: float | None) -> socket.socket:
         sock = socket.socket(self._family, socket.SOCK_STREAM)
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._timed = False
+            if self._family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._timed = 0.0
             if deadline is not None:  # connect obeys this one
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(_remaining(deadline)))
             sock.connect(self._address)
@@ -198,11 +213,11 @@ class Connection:
         self._used_at = time.time()
         return sock
 
-    def _limit_waits(self, sock: socket.socket) -> None:
-        """Let no receive on ``sock`` block for much longer than ``PATIENCE_S``."""
-        if not self._timed:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(PATIENCE_S))
-            self._timed = True
+    def _limit_waits(self, sock: socket.socket, limit_s: float) -> None:
+        """Let no receive on ``sock`` block for much longer than ``limit_s``."""
+        if self._timed != limit_s:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(limit_s))
+            self._timed = limit_s
 
     def _send(
         self, sock: socket.socket, reader: ResponseReader, head: bytes, body: bytes, deadline: float | None
@@ -252,7 +267,9 @@ class Connection:
                 whole = 0
             missing = reader.missing
             data = sock.recv(min(missing, CHUNK), whole) if missing else sock.recv(RECEIVE_SIZE)
-        except BlockingIOError:  # PATIENCE_S are over
+        except BlockingIOError:  # PATIENCE_S are over, or WATCHFUL_S
+            if self.while_idle:
+                self.while_idle()
             return
         except OSError as error:
             raise ConnectionLost(f"{self} reset the connection: {error}") from error
@@ -281,7 +298,13 @@ class Connection:
             raise ClientGone
 
     def __str__(self) -> str:
-        return f"{self._address[0]}:{self._address[1]}"
+        return self._address if isinstance(self._address, str) else f"{self._address[0]}:{self._address[1]}"
+
+
+def _family(host: str) -> int:
+    if host.startswith("/"):
+        return socket.AF_UNIX
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def address_of(text: str) -> tuple[str, int]:

@@ -27,6 +27,8 @@ HIDDEN_FROM_APP = (
 # Handed from `bootstrap` to us. Lambda refuses customer variables that begin with an underscore, so none can be forged.
 PRIVATE_PREFIX = "_FAIRLEAD_"
 EXEC_WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
+# In the function's folder: Python of the user's between the event and the app.
+HOOK_FILE = "fairlead_hooks.py"
 
 
 class Work(NamedTuple):
@@ -57,7 +59,7 @@ def choose_work(environ: Mapping[str, str], arguments: Sequence[str], program: s
     Raises ``InitFault``: ``Runtime.HandlerNotFound`` naming what was looked for, or ``Runtime.MalformedHandlerName``.
     """
     wrapper = environ.get(EXEC_WRAPPER, "")
-    we_are_the_wrapper = _same_file(wrapper, program)
+    we_are_the_wrapper = is_same_file(wrapper, program)
     if shell:
         command: tuple[str, ...] = ("/bin/sh", "-c", shell)
     elif arguments and not we_are_the_wrapper:  # a container's CMD
@@ -134,7 +136,8 @@ def _is_folder(path: str) -> bool:
         return False
 
 
-def _same_file(one: str, other: str) -> bool:
+def is_same_file(one: str, other: str) -> bool:
+    """Whether both paths lead to one file that exists."""
     if not one or not other:
         return False
     try:

@@ -3,6 +3,7 @@
 ==================  ==========================================================================================
 ``InitFault``       posted as the init error, then the process exits non-zero
 ``InvocationFault`` the invocation is answered with it (an HTTP status or an invocation error), the loop goes on
+``FunctionFailed``  the same, and never as an HTTP status
 ``AppLost``         the same, and the app is started again
 ``ClientGone``      a streamed answer ends early, the loop goes on
 ``RuntimeApiFault`` logged, then the process exits 1: the platform and we no longer understand each other
@@ -19,11 +20,12 @@ from __future__ import annotations
 class Fault(Exception):
     """A failure with a stable name. ``detail`` is posted with the message but not logged: the log has it already."""
 
-    # Of an exception in the user's code: its class (posted as ``errorType``, where ``error_type`` is the header's), where
-    # it came from, and the same for X-Ray. report.py fills them in.
+    # Of an exception in the user's code: its class (posted as ``errorType``, where ``error_type`` is the header's),
+    # where it came from, and the same for X-Ray. report.py fills them in.
     name = ""
     stack: tuple[str, ...] = ()
     xray_cause = ""
+    is_logged = False  # whoever found it has written a record of it that says more than ours would
 
     def __init__(self, error_type: str, message: str, detail: str = "") -> None:
         super().__init__(message)
@@ -59,6 +61,10 @@ class ResponseTooLarge(InvocationFault):
             "Function.ResponseSizeTooLarge",
             f"the response payload has {size} bytes, more than the limit of {limit} bytes",
         )
+
+
+class FunctionFailed(InvocationFault):
+    """The app itself has said that the invocation failed: an invocation error, for an HTTP event too."""
 
 
 class AppNotReady(InvocationFault):

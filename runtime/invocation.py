@@ -27,6 +27,12 @@ if TYPE_CHECKING:
         def close(self) -> None:
             """Called once, after the end or instead of it."""
 
+    class AppBody(Body, Protocol):
+        """The same of an app that may have sent more than its head already."""
+
+        def ready(self) -> bytes:
+            """What there is without waiting; ``b""`` does not mean that it was all."""
+
 
 # One token: the platform takes the text up to the first blank as the runtime's release.
 USER_AGENT = f"fairlead/{__version__}"

@@ -6,6 +6,7 @@ is worth nothing. The Runtime Interface Emulator, for one, listens on 8080 and a
 
 from __future__ import annotations
 
+import posix
 import time
 
 from .connection import Connection
@@ -38,7 +39,7 @@ class Readiness:
     """Asks the app on its own connection; with the app's port that is the one on which requests are sent later."""
 
     def __init__(self, config: Config, connection: Connection) -> None:
-        is_app_port = config.readiness_port == config.port
+        is_app_port = config.readiness_port == config.port or bool(config.unix_socket)
         self._config = config
         self._connection = connection if is_app_port else Connection(config.host, config.readiness_port)
         self._request = HttpRequest(
@@ -47,9 +48,15 @@ class Readiness:
             (("host", f"{config.host}:{config.readiness_port}"), ("user-agent", "fairlead-readiness-check")),
         )
 
-    def refuse_foreign_port(self) -> None:
-        """Before the app is started, nobody may listen on its port. Raises ``InitFault`` ``Runtime.PortInUse``."""
+    def clear_address(self) -> None:
+        """Before the app is started, nobody may listen on its port. Raises ``InitFault`` ``Runtime.PortInUse``.
+
+        A Unix socket is a file that outlives whoever listened on it: what is left of one is removed.
+        """
         config = self._config
+        if config.unix_socket:
+            _remove_socket(config.unix_socket)
+            return
         probe = Connection(config.host, config.port)
         try:
             probe.connect(time.time() + ATTEMPT_S)
@@ -94,6 +101,16 @@ class Readiness:
 
     def __str__(self) -> str:
         config = self._config
+        if config.unix_socket:
+            return f"{config.unix_socket} (GET {config.readiness_path})"
         if config.readiness_protocol == "tcp":
             return f"{config.host}:{config.readiness_port}"
         return f"http://{config.host}:{config.readiness_port}{config.readiness_path}"
+
+
+def _remove_socket(path: str) -> None:
+    try:
+        if posix.stat(path).st_mode & 0o170000 == 0o140000:  # never a file that is something else
+            posix.unlink(path)
+    except OSError:
+        pass

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .errors import BadRequest, EnvironmentLost, InvocationFault, ResponseTooLarge
-from .events import STREAM_TYPE, detect, to_prelude
+from .errors import BadRequest, EnvironmentLost, FunctionFailed, InvocationFault, ResponseTooLarge
+from .events import STREAM_TYPE, TRIGGER, detect, to_prelude
 from .invocation import Invocation, Result, StreamedResult
 from .json_codec import loads
 from .messages import HttpResponse
@@ -11,9 +11,10 @@ from .report import internal_fault, trace_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .app_server import AppBody, AppServer
+    from .app_server import App
     from .config import Config
     from .events import EventFormat, EventOptions
+    from .invocation import Body
     from .logs import Log
 
 REASONS = {400: "Bad Request", 502: "Bad Gateway", 504: "Gateway Timeout"}
@@ -22,17 +23,17 @@ REASONS = {400: "Bad Request", 502: "Bad Gateway", 504: "Gateway Timeout"}
 class WebHandler:
     """Handles invocations with one app."""
 
-    def __init__(self, config: Config, app: AppServer, options: EventOptions, log: Log) -> None:
+    def __init__(self, config: Config, app: App, options: EventOptions, log: Log) -> None:
         self._app = app
         self._options = options
         self._log = log
-        self._margin_ms = config.deadline_margin_ms
         self._faults_are_errors = config.app_faults == "error"
         self._streams = config.invoke_mode == "response_stream"
+        self._format_of = _as_trigger if config.event_mode == "raw" else detect
 
     def settle(self) -> None:
         """What is left to do once the invocation is answered. Raises ``EnvironmentLost``."""
-        self._app.recover()
+        self._app.settle()
 
     def handle(self, invocation: Invocation) -> Result | StreamedResult:
         """The answer to the invocation. Raises ``InvocationFault``, whatever goes wrong."""
@@ -49,7 +50,7 @@ class WebHandler:
             event = loads(invocation.payload)
         except ValueError as error:
             raise InvocationFault("Runtime.UnmarshalError", f"the event is not JSON: {error}") from error
-        event_format = detect(event)
+        event_format = self._format_of(event)
         streams = self._streams and event_format.can_stream
         try:
             if streams:
@@ -66,7 +67,7 @@ class WebHandler:
 
     def _payload(self, event_format: EventFormat, event: object, invocation: Invocation) -> bytes:
         request = event_format.to_request(event, invocation, self._options)
-        response = self._app.ask(request, self._deadline(invocation))
+        response = self._app.ask(request, invocation)
         payload = event_format.to_payload(response, event)
         for warning in event_format.warnings(event, request, response, payload):
             self._log("WARN", warning, invocation.request_id)
@@ -77,26 +78,25 @@ class WebHandler:
     def _streamed(self, event_format: EventFormat, event: object, invocation: Invocation) -> StreamedResult:
         """The answer from the moment that the app has sent its head: what fails later fails in the open."""
         request = event_format.to_request(event, invocation, self._options)
-        head, body = self._app.begin(request, self._deadline(invocation))
+        head, body = self._app.begin(request, invocation)
         return StreamedResult(HttpStream(to_prelude(head) + body.ready(), body), STREAM_TYPE)
-
-    def _deadline(self, invocation: Invocation) -> float | None:
-        """Until when the app may take, in epoch seconds: early enough to still answer for it."""
-        if not invocation.deadline_ms:
-            return None
-        return (invocation.deadline_ms - self._margin_ms) / 1000
 
     def _is_shown_to_client(self, fault: InvocationFault, event_format: EventFormat) -> bool:
         """Whether the fault becomes an HTTP answer. A trigger's must not: it would count as processed."""
-        if not event_format.is_http or isinstance(fault, EnvironmentLost):
+        if not event_format.is_http or isinstance(fault, EnvironmentLost | FunctionFailed):
             return False
         return isinstance(fault, BadRequest) or not self._faults_are_errors
+
+
+def _as_trigger(_event: object) -> EventFormat:
+    """In raw mode the app wants every event as it is."""
+    return TRIGGER
 
 
 class HttpStream:
     """A prelude and what there is of the body already, then the rest of the body: an ``invocation.Body``."""
 
-    def __init__(self, start: bytes, body: AppBody | None = None) -> None:
+    def __init__(self, start: bytes, body: Body | None = None) -> None:
         self._start = start
         self._body = body
 

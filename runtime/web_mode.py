@@ -13,15 +13,18 @@ from .errors import InitFault
 from .events import EnvironmentConfig, EventOptions
 from .extension import register
 from .loop import serve
+from .surroundings import observers_of, surrounded
 from .web_handler import WebHandler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from .config import Config
     from .dispatch import EarlyStart
     from .logs import Log
+    from .loop import Handler
+    from .observation import ObservedApp, ObservedHandler, Observer
     from .runtime_api import RuntimeApi
 
 # Lambda gives an init 10 s before it starts over; what is left is for the way to next.
@@ -49,7 +52,10 @@ def serve_app(
     """Bring the app up and serve invocations with it. The async clock runs from ``began``, as Lambda's does."""
     app = AppServer(config, process, log)
     began = began or time.time()
+    observers = observers_of(config, environ)
     try:
+        timed = _timed(app) if observers else None
+        served = surrounded(timed or app, config, environ, log)
         if process.pid:
             app.started(began)
         else:
@@ -61,6 +67,7 @@ def serve_app(
         process.kill()
         api.fail_init(fault)
         return
+    ready = time.time()
     keep_freed_memory()
     options = EventOptions(
         config.events_path,
@@ -69,8 +76,26 @@ def serve_app(
         config.base_path,
         config.authorization_source,
     )
-    serve(api, WebHandler(config, app, options, log))
+    handler: Handler = WebHandler(config, served, options, log)
+    if timed:
+        handler = _observed(handler, timed, began, ready, observers)
+    serve(api, handler)
     del extension
+
+
+def _timed(app: AppServer) -> ObservedApp:
+    from .observation import ObservedApp  # only when somebody wants to know
+
+    return ObservedApp(app)
+
+
+def _observed(
+    handler: Handler, app: ObservedApp, began: float, ready: float, observers: Sequence[Observer]
+) -> ObservedHandler:
+    from .observation import ObservedHandler, Start
+
+    start = Start((time.time() - began) * 1000, (ready - began) * 1000)
+    return ObservedHandler(handler, app, start, observers)
 
 
 def keep_freed_memory() -> None:

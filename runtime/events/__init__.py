@@ -12,6 +12,7 @@ from . import alb, http_api, lattice, rest_api, shapes, trigger, warnings, webso
 from .options import EnvironmentConfig, EventOptions
 from .prelude import CONTENT_TYPE as STREAM_TYPE
 from .prelude import to_prelude
+from .trigger import fault_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,17 @@ if TYPE_CHECKING:
     from ..invocation import Invocation
     from ..messages import HttpRequest, HttpResponse
 
-__all__ = ["FORMATS", "STREAM_TYPE", "EnvironmentConfig", "EventFormat", "EventOptions", "detect", "to_prelude"]
+__all__ = [
+    "FORMATS",
+    "STREAM_TYPE",
+    "TRIGGER",
+    "EnvironmentConfig",
+    "EventFormat",
+    "EventOptions",
+    "detect",
+    "fault_of",
+    "to_prelude",
+]
 
 
 class EventFormat(NamedTuple):
@@ -85,11 +96,11 @@ FORMATS = (
     ),
     _trigger("trigger", lambda _event: True),
 )
-_TRIGGER = FORMATS[-1]
+TRIGGER = FORMATS[-1]
 
 
 def detect(event: object) -> EventFormat:
     """The format of ``event``. A trigger is what no other format claims, and whatever is not a JSON object."""
     if not isinstance(event, dict):
-        return _TRIGGER
+        return TRIGGER
     return next(candidate for candidate in FORMATS if candidate.matches(event))

@@ -5,7 +5,7 @@ Nothing is parsed and written again on the way, so large numbers, the order of k
 
 from __future__ import annotations
 
-from ..errors import InvocationFault
+from ..errors import FunctionFailed
 from ..json_codec import dumps, loads, utf8
 from ..messages import HttpRequest, header
 from .context import trigger_context_lines
@@ -62,11 +62,11 @@ def source_of(event: object) -> str:
 def to_payload(response: HttpResponse, event: object) -> bytes:
     """The invocation's result: the app's JSON as it is, ``null`` for no answer, a JSON string for text.
 
-    ``InvocationFault`` for every status but 2xx: a queue must not delete what was not processed, and a redirect to a
+    ``FunctionFailed`` for every status but 2xx: a queue must not delete what was not processed, and a redirect to a
     login page has processed nothing.
     """
     if not 200 <= response.status <= 299:
-        raise InvocationFault(_error_type(response), _fault_message(response))
+        raise fault_of(response)
     if not response.body.strip(_WHITE_SPACE):
         return b"null"
     try:
@@ -77,6 +77,11 @@ def to_payload(response: HttpResponse, event: object) -> bytes:
         # A source with batch failure reports takes anything it cannot read for "all failed"; others read nothing.
         return b"null"
     return _batch_report(document, event) or response.body
+
+
+def fault_of(response: HttpResponse) -> FunctionFailed:
+    """What an answer means whose status says that the app has failed."""
+    return FunctionFailed(_error_type(response), _fault_message(response))
 
 
 def warning_for(response: HttpResponse, event: object) -> str | None:

@@ -18,14 +18,20 @@ RUNTIME = ROOT / "runtime"
 # From the bottom up: a module imports from the lines above its own only.
 LAYERS = (
     {"__init__", "values", "c_modules"},
-    {"errors", "messages", "invocation"},
-    {"json_codec", "http1", "config"},
+    {"errors", "messages", "invocation", "libzstd"},
+    {"json_codec", "http1", "dispatch", "compression"},
+    {"config"},
     {"events", "logs", "report", "connection"},
-    {"runtime_api", "extension", "app_process"},
-    {"readiness"},
+    {"response_stream", "extension", "app_process", "log_output"},
+    {"runtime_api", "log_records"},
+    {"readiness", "handler_logs"},
     {"app_server"},
-    {"web_handler"},
+    {"compressing", "failing_statuses", "hooks", "own_paths", "web_handler"},
     {"loop"},
+    {"observation"},
+    {"request_log", "xray"},
+    {"surroundings"},
+    {"web_mode", "handler_mode"},
     {"main"},
 )
 # What `import runtime.main` may load besides our own modules. Each entry is compiled into the interpreter or is one

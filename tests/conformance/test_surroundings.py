@@ -1,0 +1,373 @@
+"""What can be put around the app, black box: statuses, hooks, compression, own paths, logs, traces, raw events."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import os
+import signal
+import socket
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from bench.cases import function_url
+from tests.fakes import Answer, BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
+from tests.fakes.process import free_port
+from tests.fakes.runtime_api import TRACE_ID
+
+Start = Callable[..., BootstrapProcess]
+SEPARATOR = b"\0" * 8
+
+
+def ask(api: FakeRuntimeApi, path: str, headers: dict[str, str] | None = None, method: str = "GET") -> Answer:
+    event = function_url(method, path)
+    event["headers"].update(headers or {})
+    return api.wait_answer(api.add_event(event))
+
+
+def json_lines(process: BootstrapProcess, kind: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in process.stdout.splitlines() if line.startswith("{")]
+    return [line for line in lines if line.get("type") == kind]
+
+
+# ---- FAIRLEAD_ERROR_STATUS_CODES
+
+
+@pytest.mark.parametrize("mode", ["buffered", "response_stream"])
+def test_a_failing_status_fails_the_invocation_of_an_http_event(api: FakeRuntimeApi, start: Start, mode: str) -> None:
+    start(AWS_LWA_ERROR_STATUS_CODES="404,500-599", FAIRLEAD_INVOKE_MODE=mode)
+    answer = ask(api, "/status/503")
+    assert answer.kind == "error"
+    assert answer.request.header("Lambda-Runtime-Function-Error-Type") == "Function.Status503"
+    assert answer.document["errorType"] == "Function.Status503"
+    assert answer.document["errorMessage"] == '{"status":503}'
+    assert ask(api, "/status/404").kind == "error"
+    assert ask(api, "/status/403").kind == "response"
+
+
+# ---- FAIRLEAD_EVENT_MODE
+
+
+def test_in_raw_mode_every_event_is_posted_as_it_is(api: FakeRuntimeApi, start: Start) -> None:
+    start(FAIRLEAD_EVENT_MODE="raw")
+    payload = json.dumps(function_url("GET", "/status/500"), indent=3).encode()
+    assert api.wait_answer(api.add_event(payload)).body == payload
+    payload = b'{"Records": [1.10, 2e400]}'
+    assert api.wait_answer(api.add_event(payload)).body == payload
+
+
+def test_in_raw_mode_a_failing_status_fails_the_invocation(api: FakeRuntimeApi, start: Start) -> None:
+    start(FAIRLEAD_EVENT_MODE="raw", FAIRLEAD_INVOKE_MODE="response_stream")
+    answer = api.wait_answer(api.add_event({"fault": "/status/500", **function_url("GET", "/")}))
+    assert (answer.kind, answer.document["errorType"]) == ("error", "Function.Status500")
+
+
+# ---- FAIRLEAD_ENABLE_COMPRESSION
+
+
+def test_an_answer_is_compressed_for_a_client_that_accepts_it(api: FakeRuntimeApi, start: Start) -> None:
+    start(AWS_LWA_ENABLE_COMPRESSION="true")
+    answer = ask(api, "/large/20000", {"accept-encoding": "gzip;q=0.8, identity;q=0.1"}).document
+    assert answer["headers"]["content-encoding"] == "gzip"
+    assert answer["headers"]["vary"].lower() == "accept-encoding"
+    assert gzip.decompress(base64.b64decode(answer["body"])) == b"a" * 20_000
+    plain = ask(api, "/large/20000", {"accept-encoding": "identity"}).document
+    assert "content-encoding" not in plain["headers"]
+    assert plain["body"] == "a" * 20_000
+
+
+def test_a_streamed_answer_is_compressed_piece_by_piece(api: FakeRuntimeApi) -> None:
+    """Each piece can be read by the client before the app writes the next."""
+    environment = {"FAIRLEAD_ENABLE_COMPRESSION": "true", "FAIRLEAD_INVOKE_MODE": "response_stream"}
+    process = start_bootstrap(api, command=app("streaming.py"), environment=environment)
+    event = function_url("GET", "/events-stream/2")
+    event["headers"]["accept-encoding"] = "gzip"
+    request_id = api.add_event(event)
+    for number in range(2):
+        _release(process)
+        _wait_until(lambda number=number: b"data: %d\n\n" % number in _unzipped(api))  # type: ignore[misc]
+    answer = api.wait_answer(request_id)
+    prelude, _, body = answer.body.partition(SEPARATOR)
+    assert json.loads(prelude)["headers"]["content-encoding"] == "gzip"
+    assert gzip.decompress(body) == b"data: 0\n\ndata: 1\n\n"
+
+
+def _release(process: BootstrapProcess) -> None:
+    def released() -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", process.port), 5) as client:
+                client.sendall(b"POST /release HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                return bool(client.recv(1000))
+        except OSError:
+            return False  # the app is not there yet
+
+    _wait_until(released)
+
+
+def _unzipped(api: FakeRuntimeApi) -> bytes:
+    received = b"".join(bytes(request.received) for request in api.of_kind("response"))
+    return zlib.decompressobj(31).decompress(received.partition(SEPARATOR)[2])
+
+
+def _wait_until(holds: Callable[[], bool]) -> None:
+    limit = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < limit
+        time.sleep(0.005)
+
+
+# ---- fairlead_hooks.py
+
+
+@pytest.fixture
+def start_with_hooks(api: FakeRuntimeApi, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., BootstrapProcess]:
+    def started(source: str, **environment: str) -> BootstrapProcess:
+        root = tmp_path_factory.mktemp("task")
+        (root / "fairlead_hooks.py").write_text(source)
+        given = {"LAMBDA_TASK_ROOT": str(root), **environment}
+        return start_bootstrap(api, command=app("echo.py"), environment=given)
+
+    return started
+
+
+HOOKS = """
+from fairlead.messages import HttpResponse
+
+def on_request(request):
+    if request.target == "/teapot":
+        return HttpResponse(418, "", [("x-by", "hook")], b"short and stout")
+    if request.target == "/boom":
+        raise LookupError("no such thing")
+    if request.target == "/nonsense":
+        return "nonsense"
+    if request.target == "/break":
+        return request._replace(headers=[*request.headers, ("x-bad", "a\\r\\nb: c")])
+    if request.target.startswith("/old/"):
+        return request._replace(target="/new/" + request.target[5:], body=b"longer than before")
+
+def on_response(request, response):
+    return response._replace(headers=[*response.headers, ("x-target", request.target)])
+"""
+
+
+@pytest.mark.parametrize("mode", ["buffered", "response_stream"])
+def test_hooks_rewrite_requests_and_answers(
+    api: FakeRuntimeApi, start_with_hooks: Callable[..., BootstrapProcess], mode: str
+) -> None:
+    start_with_hooks(HOOKS, FAIRLEAD_INVOKE_MODE=mode)
+    head, body = parts(ask(api, "/old/1", method="POST"))
+    seen = json.loads(body)
+    assert head["headers"]["x-target"] == "/new/1"
+    assert seen["target"] == "/new/1"
+    assert base64.b64decode(seen["body"]) == b"longer than before"
+    head, body = parts(ask(api, "/teapot"))
+    assert (head["statusCode"], head["headers"]["x-by"], body) == (418, "hook", b"short and stout")
+    head, body = parts(ask(api, "/same"))
+    assert json.loads(body)["target"] == "/same"
+
+
+def parts(answer: Answer) -> tuple[dict[str, Any], bytes]:
+    if SEPARATOR in answer.body:
+        prelude, _, body = answer.body.partition(SEPARATOR)
+        return json.loads(prelude), body
+    document = answer.document
+    body = document["body"].encode()
+    return document, base64.b64decode(body) if document["isBase64Encoded"] else body
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/boom", "LookupError"),
+        ("/nonsense", "on_request gave a str, not an HttpRequest, an HttpResponse or None"),
+        ("/break", "on_request gave a request that cannot be sent"),
+    ],
+)
+def test_a_hook_that_fails_costs_one_invocation_and_is_explained_in_the_log(
+    api: FakeRuntimeApi, start_with_hooks: Callable[..., BootstrapProcess], path: str, words: str
+) -> None:
+    process = start_with_hooks(HOOKS)
+    head, body = parts(ask(api, path))
+    assert head["statusCode"] == 502
+    assert b"Function.HookFailed" in body
+    assert words in process.stderr
+    assert parts(ask(api, "/"))[0]["statusCode"] == 200
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("def on_request(request)\n", "SyntaxError"),
+        ("import no_such_module\n", "No module named 'no_such_module'"),
+        ("raise SystemExit(3)\n", "SystemExit"),
+        ("def on_reqest(request): pass\n", "must define on_request, on_response or both"),
+        ("on_request = 1\n", "must define on_request, on_response or both"),
+    ],
+    ids=["syntax", "import", "exit", "misspelt", "not-callable"],
+)
+def test_a_hook_file_that_cannot_be_loaded_stops_the_start(
+    api: FakeRuntimeApi, start_with_hooks: Callable[..., BootstrapProcess], source: str, words: str
+) -> None:
+    process = start_with_hooks(source)
+    document = json.loads(api.wait_init_error().body)
+    assert document["errorType"] == "Function.HookFailed"
+    assert words in document["errorMessage"]
+    assert process.wait() == 1
+
+
+# ---- FAIRLEAD_AFTER_RESPONSE_PATH
+
+
+def test_the_next_invocation_waits_for_work_after_the_response(api: FakeRuntimeApi) -> None:
+    environment = {"FAIRLEAD_AFTER_RESPONSE_PATH": "/events-stream/1"}  # answers when it is released
+    process = start_bootstrap(api, command=app("streaming.py"), environment=environment)
+    assert ask(api, "/").document["body"] == '"ok"'
+    assert len(api.nexts) == 1  # the answer was taken, and the app is still at work
+    _release(process)
+    api.wait_next(2)
+
+
+def test_work_after_the_response_ends_with_the_deadline(api: FakeRuntimeApi) -> None:
+    environment = {"FAIRLEAD_AFTER_RESPONSE_PATH": "/quiet"}
+    process = start_bootstrap(api, command=app("streaming.py"), environment=environment)
+    api.wait_idle()
+    api.wait_answer(api.add_event(function_url("GET", "/"), deadline_ms=int(time.time() * 1000) + 1200))
+    api.wait_next(2)
+    assert "work after the response: Runtime.AppTimeout" in process.stderr
+
+
+@pytest.mark.parametrize("mode", ["buffered", "response_stream"])
+def test_a_path_of_ours_is_forbidden_to_clients(api: FakeRuntimeApi, mode: str) -> None:
+    environment = {"FAIRLEAD_AFTER_RESPONSE_PATH": "/done", "FAIRLEAD_INVOKE_MODE": mode}
+    start_bootstrap(api, command=app("streaming.py"), environment=environment)
+    assert parts(ask(api, "/done?x=1"))[0]["statusCode"] == 403
+    assert parts(ask(api, "/done2"))[0]["statusCode"] == 200
+
+
+# ---- FAIRLEAD_REQUEST_LOG
+
+
+def test_the_request_log_has_a_line_per_request_and_no_secret(api: FakeRuntimeApi, start: Start) -> None:
+    process = start(FAIRLEAD_REQUEST_LOG="true")
+    secret = {"authorization": "Bearer s3cret", "cookie": "session=s3cret"}
+    ask(api, "/status/404?token=s3cret", secret)
+    ask(api, "/die", secret)
+    api.wait_answer(api.add_event({"Records": []}))
+    api.wait_idle()
+    first, second, third = json_lines(process, "request")
+    assert (first["method"], first["path"], first["status"], first["coldStart"]) == ("GET", "/status/404", 404, True)
+    assert first["responseBytes"] == len('{"status":404}')
+    assert first["appMs"] > 0
+    assert first["overheadMs"] > 0
+    assert (second["path"], second["errorType"], second["coldStart"]) == ("/die", "Runtime.AppExited", False)
+    assert "status" not in second
+    assert (third["method"], third["path"], third["status"]) == ("POST", "/events", 200)
+    assert "s3cret" not in process.output
+
+
+def test_the_request_log_counts_what_was_streamed(api: FakeRuntimeApi) -> None:
+    environment = {"FAIRLEAD_REQUEST_LOG": "true", "FAIRLEAD_INVOKE_MODE": "response_stream"}
+    process = start_bootstrap(api, command=app("streaming.py"), environment=environment)
+    ask(api, "/bulk/3")
+    api.wait_idle()
+    (line,) = json_lines(process, "request")
+    assert line["responseBytes"] == 3 * 65536
+
+
+# ---- FAIRLEAD_TRACING
+
+
+@pytest.fixture
+def daemon() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(10)
+        yield listener
+
+
+def test_a_sampled_request_is_told_to_the_xray_daemon(api: FakeRuntimeApi, start: Start, daemon: socket.socket) -> None:
+    address = f"127.0.0.1:{daemon.getsockname()[1]}"
+    start(FAIRLEAD_TRACING="xray", AWS_XRAY_DAEMON_ADDRESS=f"tcp:127.0.0.1:1 udp:{address}")
+    event = function_url("GET", "/status/500?token=s3cret")
+    unsampled = TRACE_ID.replace("Sampled=1", "Sampled=0")
+    api.wait_answer(api.add_event(event, headers={"Lambda-Runtime-Trace-Id": unsampled}))
+    api.wait_answer(api.add_event(event))
+    header, _, text = daemon.recv(65536).partition(b"\n")
+    assert json.loads(header) == {"format": "json", "version": 1}
+    document = json.loads(text)
+    assert document["trace_id"] == "1-5759e988-bd862e3fe1be46a994272793"
+    assert document["parent_id"] == "53995c3f42cd8ad8"
+    assert document["type"] == "subsegment"
+    assert document["http"] == {
+        "request": {"method": "GET", "url": "/status/500"},
+        "response": {"status": 500, "content_length": 14},
+    }
+    assert document["fault"] is True
+    assert document["start_time"] <= document["end_time"] <= time.time()
+    daemon.settimeout(0.05)
+    with pytest.raises(TimeoutError):
+        daemon.recv(65536)  # the one that was not sampled
+
+
+def test_without_a_daemon_nothing_is_lost_but_the_trace(api: FakeRuntimeApi, start: Start) -> None:
+    start(FAIRLEAD_TRACING="xray", AWS_XRAY_DAEMON_ADDRESS=f"127.0.0.1:{free_port()}")
+    for _ in range(3):
+        assert ask(api, "/").document["statusCode"] == 200
+
+
+# ---- FAIRLEAD_UNIX_SOCKET
+
+
+def test_an_app_can_listen_on_a_unix_socket(api: FakeRuntimeApi) -> None:
+    path = f"/tmp/fairlead-test-{os.getpid()}.sock"
+    process = start_bootstrap(api, command=app("unix.py"), environment={"FAIRLEAD_UNIX_SOCKET": path})
+    try:
+        assert ask(api, "/a").document["body"] == "/a"
+        for pid in process.app_pids:  # its socket stays behind, and is in the way of the next one
+            os.kill(pid, signal.SIGKILL)
+        assert ask(api, "/b").document["body"] == "/b"
+    finally:
+        process.stop()
+        os.unlink(path)
+
+
+def test_a_unix_socket_that_was_left_behind_is_no_obstacle(api: FakeRuntimeApi) -> None:
+    path = f"/tmp/fairlead-test-{os.getpid()}-old.sock"
+    with socket.socket(socket.AF_UNIX) as old:
+        old.bind(path)
+    process = start_bootstrap(api, command=app("unix.py"), environment={"FAIRLEAD_UNIX_SOCKET": path})
+    try:
+        assert ask(api, "/a").document["body"] == "/a"
+    finally:
+        process.stop()
+        os.unlink(path)
+
+
+# ---- FAIRLEAD_LAMBDA_RUNTIME_API_PROXY
+
+
+@pytest.mark.parametrize("spelling", ["{}", "http://{}"])
+def test_behind_a_proxy_only_the_extension_is_registered_with_the_platform(api: FakeRuntimeApi, spelling: str) -> None:
+    with FakeRuntimeApi() as proxy:
+        proxy.processes = api.processes
+        environment = {"AWS_LWA_LAMBDA_RUNTIME_API_PROXY": spelling.format(proxy.address)}
+        process = start_bootstrap(api, command=app("faults.py"), environment=environment)
+        assert ask(proxy, "/").document["statusCode"] == 200
+        api.wait_registered()
+        assert (proxy.of_kind("register"), api.nexts) == ([], [])
+        process.stop()
+
+
+# ---- old names
+
+
+def test_an_old_name_is_worth_one_warning(api: FakeRuntimeApi, start: Start) -> None:
+    process = start(READINESS_CHECK_PATH="/status/200", ASYNC_INIT="false")
+    assert ask(api, "/").document["statusCode"] == 200
+    assert process.stderr.count("READINESS_CHECK_PATH is an old name") == 1
+    assert process.stderr.count("ASYNC_INIT is an old name: FAIRLEAD_ASYNC_INIT takes its place") == 1
