@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .app_server import AppAnswer
+from .app_client import AppAnswer
 from .compression import Compressor, available
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .app_server import App
+    from .app_client import App
     from .compression import Encoder
     from .invocation import AppBody, Invocation
     from .messages import HttpRequest, HttpResponse

@@ -6,7 +6,7 @@ from .events import fault_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .app_server import App, AppAnswer
+    from .app_client import App, AppAnswer
     from .invocation import Invocation
     from .messages import HttpRequest, HttpResponse
 

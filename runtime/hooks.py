@@ -20,7 +20,7 @@ from __future__ import annotations
 import sys
 
 from . import messages
-from .app_server import AppAnswer, whole_answer
+from .app_client import AppAnswer, whole_answer
 from .dispatch import HOOK_FILE as FILE
 from .errors import InitFault, InvocationFault, ProtocolError
 from .http1 import render_head
@@ -32,14 +32,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .app_server import App
+    from .app_client import App
     from .invocation import Invocation
     from .logs import Log
+
+    Hooks = dict[str, Callable[..., Any]]
 
 NAMES = ("on_request", "on_response")
 
 
-def load(path: str) -> dict[str, Callable[..., Any]]:
+def load(path: str) -> Hooks:
     """The hooks that the file defines. Raises ``InitFault`` ``Function.HookFailed`` when it cannot be loaded."""
     # The checkout's package has another name than the layer's, and a hook must not get a second copy of the values.
     sys.modules.setdefault("fairlead.messages", messages)
@@ -64,7 +66,7 @@ def load(path: str) -> dict[str, Callable[..., Any]]:
 class Hooked:
     """An app with the function's hooks around it."""
 
-    def __init__(self, app: App, hooks: dict[str, Callable[..., Any]], log: Log) -> None:
+    def __init__(self, app: App, hooks: Hooks, log: Log) -> None:
         self._app = app
         self._hooks = hooks
         self._log = log

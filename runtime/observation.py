@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from .app_server import AppAnswer
+from .app_client import AppAnswer
 from .errors import InvocationFault
 from .invocation import StreamedResult
 from .values import NamedTuple
@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .app_server import App
+    from .app_client import App
     from .invocation import AppBody, Invocation, Result
     from .loop import Handler
     from .messages import HttpRequest, HttpResponse

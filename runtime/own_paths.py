@@ -7,13 +7,13 @@ what it says to that, at most until the deadline of this one. The client has its
 
 from __future__ import annotations
 
-from .app_server import whole_answer
+from .app_client import whole_answer
 from .errors import InvocationFault
 from .messages import HttpRequest, HttpResponse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .app_server import App, AppAnswer
+    from .app_client import App, AppAnswer
     from .invocation import Invocation
     from .logs import Log
 

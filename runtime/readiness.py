@@ -16,8 +16,16 @@ from .values import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .app_process import AppProcess
+    from typing import Protocol
+
     from .config import Config
+
+    class Ending(Protocol):
+        """What has to be known of the app's process here."""
+
+        def ended(self) -> str | None:
+            """As ``AppProcess`` has it."""
+
 
 # While nobody listens a look costs 50 us, and each millisecond waited too long is one of cold start.
 REFUSED_PAUSE_S = 0.001
@@ -70,7 +78,7 @@ class Readiness:
             " (the app gets it as PORT)",
         )
 
-    def wait(self, app: AppProcess, until: float) -> Unready | None:
+    def wait(self, app: Ending, until: float) -> Unready | None:
         """None once the app is ready. Returns what is wrong when it ended, or when it is not ready at ``until``."""
         reason = "it was not asked"
         while True:

@@ -17,6 +17,7 @@ the environment do not concern this connection, and redirects are not followed.
 
 from __future__ import annotations
 
+from .c_modules import signal
 from .connection import Connection, address_of
 from .errors import ClientGone, ExchangeError, Fault, InvocationFault, RuntimeApiFault
 from .invocation import (
@@ -35,16 +36,19 @@ from .invocation import (
     TENANT_ID,
     TRACE_ID,
     USER_AGENT,
+    XRAY_ERROR_CAUSE,
     Invocation,
     Result,
     StreamedResult,
 )
 from .messages import HttpResponse
-from .report import error_document
+from .report import error_document, xray_cause
 from .response_stream import STREAM_FIELDS, ResponseStream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .logs import Log
 
 # Nobody wants this answer any more, but the next invocation is served all the same.
@@ -61,13 +65,18 @@ class RuntimeApi:
         self._common = f"HTTP/1.1\r\nHost: {address}\r\nUser-Agent: {USER_AGENT}\r\n"
         self._next_head = f"GET {NEXT_PATH} {self._common}\r\n".encode()
         self._log = log
+        self.while_idle: Callable[[], None] | None = None
+        """Called now and then while next waits, if there is a signal handler in Python for SIGTERM."""
 
     def next(self) -> Invocation:
-        """Wait for the next invocation. Raises ``RuntimeApiFault``."""
+        """Wait for the next invocation. Raises ``RuntimeApiFault``, and what a signal handler raises."""
+        if self.while_idle and callable(signal.getsignal(signal.SIGTERM)):
+            self._connection.while_idle = self.while_idle
         try:
             response = self._connection.exchange_bytes("GET", self._next_head)
         except ExchangeError as error:
             raise RuntimeApiFault(f"no invocation could be had from the Runtime API: {error}") from error
+        self._connection.while_idle = None
         return invocation_from(response)
 
     def respond(self, invocation: Invocation, result: Result | StreamedResult) -> None:
@@ -80,13 +89,17 @@ class RuntimeApi:
 
     def fail(self, invocation: Invocation, fault: InvocationFault) -> None:
         """Report the invocation as failed, and log it."""
-        self._log("ERROR", f"{fault.error_type}: {fault.message}", invocation.request_id)
-        head = f"Content-Type: application/json\r\n{ERROR_TYPE}: {fault.error_type}\r\n{_echo(invocation)}"
+        if not fault.is_logged:
+            self._log("ERROR", f"{fault.error_type}: {fault.message}", invocation.request_id)
+        cause = xray_cause(fault)
+        described = f"{ERROR_TYPE}: {fault.error_type}\r\n" + (f"{XRAY_ERROR_CAUSE}: {cause}\r\n" if cause else "")
+        head = f"Content-Type: application/json\r\n{described}{_echo(invocation)}"
         self._post(ERROR_PATH, invocation, head, error_document(fault, invocation.request_id))
 
     def fail_init(self, fault: Fault) -> None:
         """Report that the function cannot start, and log it. The process is about to exit: nothing is raised."""
-        self._log("ERROR", f"{fault.error_type}: {fault.message}")
+        if not fault.is_logged:
+            self._log("ERROR", f"{fault.error_type}: {fault.message}")
         body = error_document(fault)
         head = self._post_head(
             INIT_ERROR_PATH, f"Content-Type: application/json\r\n{ERROR_TYPE}: {fault.error_type}\r\n", body
@@ -132,7 +145,8 @@ class RuntimeApi:
             if fault is None:
                 response = stream.finish()
             else:
-                self._log("ERROR", f"{fault.error_type}: {fault.message}", invocation.request_id)
+                if not fault.is_logged:
+                    self._log("ERROR", f"{fault.error_type}: {fault.message}", invocation.request_id)
                 response = stream.fail(fault.error_type, error_document(fault, invocation.request_id))
         except ClientGone as gone:
             self.abandon_stream(invocation, stream, gone)
@@ -156,7 +170,7 @@ class RuntimeApi:
             self._refused(invocation, response, len(body))
 
     def _refused(self, invocation: Invocation, response: HttpResponse, size: int) -> None:
-        if response.status not in REFUSED_BUT_ALIVE:
+        if self._is_fatal(response):
             raise RuntimeApiFault(f"the Runtime API answered a post with {_excerpt(response)}")
         limit = f" (limit {PAYLOAD_LIMIT})" if response.status == 413 else ""
         self._log(
@@ -164,6 +178,9 @@ class RuntimeApi:
             f"the Runtime API refused the answer of {size} bytes{limit} with {_excerpt(response)}",
             invocation.request_id,
         )
+
+    def _is_fatal(self, refusal: HttpResponse) -> bool:
+        return refusal.status not in REFUSED_BUT_ALIVE
 
     def _post_head(self, path: str, fields: str, body: bytes) -> bytes:
         return f"POST {path} {self._common}{fields}Content-Length: {len(body)}\r\n\r\n".encode()

@@ -8,25 +8,35 @@ from .dispatch import HOOK_FILE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from .app_server import App
+    from .app_client import App
     from .config import Config
+    from .hooks import Hooks
     from .logs import Log
     from .observation import Observer
 
 
-def surrounded(app: App, config: Config, environ: Mapping[str, str], log: Log) -> App:
-    """The app with everything around it that is on, from the inside to the outside. Raises ``InitFault``."""
+def hooks_of(environ: Mapping[str, str]) -> Hooks | None:
+    """The function's hooks, if it has a file of them. Raises ``InitFault``."""
+    path = f"{environ.get('LAMBDA_TASK_ROOT') or posix.getcwd()}/{HOOK_FILE}"
+    if not posix.access(path, posix.F_OK):
+        return None
+    from .hooks import load
+
+    return load(path)
+
+
+def surrounded(app: App, config: Config, hooks: Hooks | None, log: Log) -> App:
+    """The app with everything around it that is on, from the inside to the outside."""
     if config.error_statuses:
         from .failing_statuses import FailingStatuses
 
         app = FailingStatuses(app, config.error_statuses)
-    hook_file = f"{environ.get('LAMBDA_TASK_ROOT') or posix.getcwd()}/{HOOK_FILE}"
-    if posix.access(hook_file, posix.F_OK):
-        from .hooks import Hooked, load
+    if hooks:
+        from .hooks import Hooked
 
-        app = Hooked(app, load(hook_file), log)
+        app = Hooked(app, hooks, log)
     if config.compression:  # outside of the hooks, which see what the app has written
         from .compressing import Compressing
 
@@ -41,13 +51,17 @@ def surrounded(app: App, config: Config, environ: Mapping[str, str], log: Log) -
     return app
 
 
-def observers_of(config: Config, environ: Mapping[str, str]) -> list[Observer]:
-    """Who wants to know about each invocation."""
+def observers_of(config: Config, environ: Mapping[str, str], app_group: Callable[[], int]) -> list[Observer]:
+    """Who wants to know about each invocation. ``app_group`` tells the app's process group."""
     observers: list[Observer] = []
     if config.request_log:
         from . import request_log
 
         observers.append(request_log.write)
+    if config.metrics:
+        from . import metrics
+
+        observers.append(metrics.writer(environ.get("AWS_LAMBDA_FUNCTION_NAME", ""), app_group))
     if config.tracing:
         from . import xray
 

@@ -11,7 +11,7 @@ from .report import internal_fault, trace_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .app_server import App
+    from .app_client import App
     from .config import Config
     from .events import EventFormat, EventOptions
     from .invocation import Body

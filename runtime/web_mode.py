@@ -13,22 +13,24 @@ from .errors import InitFault
 from .events import EnvironmentConfig, EventOptions
 from .extension import register
 from .loop import serve
-from .surroundings import observers_of, surrounded
+from .surroundings import hooks_of, observers_of, surrounded
 from .web_handler import WebHandler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
+    from .app_client import App
     from .config import Config
     from .dispatch import EarlyStart
+    from .hooks import Hooks
     from .logs import Log
     from .loop import Handler
-    from .observation import ObservedApp, ObservedHandler, Observer
     from .runtime_api import RuntimeApi
 
 # Lambda gives an init 10 s before it starts over; what is left is for the way to next.
 ASYNC_INIT_LIMIT_S = 9.8
+MAX_CONCURRENCY = "AWS_LAMBDA_MAX_CONCURRENCY"  # Lambda Managed Instances: so many invocations at once
 ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -40,62 +42,71 @@ def run_app(config: Config, environ: Mapping[str, str], early: EarlyStart, api: 
     try:
         if early.pid:
             process.adopt(early.pid, early.stderr)
-        end_with_signals(process, config.shutdown_grace_ms / 1000)
-        serve_app(config, process, environ, early.began, api, log)
+        endings: list[Callable[[], None]] = [lambda: process.stop(config.shutdown_grace_ms / 1000)]
+        end_with_signals(endings)
+        WebMode(config, environ, process, log).serve(api, early.began, endings)
     finally:
         process.kill()
 
 
-def serve_app(
-    config: Config, process: AppProcess, environ: Mapping[str, str], began: float, api: RuntimeApi, log: Log
-) -> None:
-    """Bring the app up and serve invocations with it. The async clock runs from ``began``, as Lambda's does."""
-    app = AppServer(config, process, log)
-    began = began or time.time()
-    observers = observers_of(config, environ)
-    try:
-        timed = _timed(app) if observers else None
-        served = surrounded(timed or app, config, environ, log)
-        if process.pid:
-            app.started(began)
+class WebMode:
+    """All that one app is served with."""
+
+    def __init__(self, config: Config, environ: Mapping[str, str], process: AppProcess, log: Log) -> None:
+        self._config = config
+        self._environ = environ
+        self._process = process
+        self._log = log
+        self._hooks: Hooks | None = None
+        self._began = self._ready = 0.0
+
+    def serve(self, api: RuntimeApi, began: float, endings: list[Callable[[], None]]) -> None:
+        """Bring the app up and serve invocations with it. The async clock runs from ``began``, as Lambda's does."""
+        config, log = self._config, self._log
+        app = AppServer(config, self._process, log)
+        self._began = began or time.time()
+        try:
+            self._hooks = hooks_of(self._environ)
+            if self._process.pid:
+                app.started(self._began)
+            else:
+                app.start()
+            # While the app boots. Kept in a local: the platform takes a closed socket for the extension's end.
+            extension = register(self._environ["AWS_LAMBDA_RUNTIME_API"], log) if config.shutdown_grace_ms else None
+            app.await_init(*([self._began + ASYNC_INIT_LIMIT_S] if config.async_init else []))
+        except InitFault as fault:
+            self._process.kill()
+            api.fail_init(fault)
+            return
+        self._ready = time.time()
+        keep_freed_memory()
+        if self._environ.get(MAX_CONCURRENCY, "1") == "1":
+            serve(api, self.handler_of(app))
         else:
-            app.start()
-        # While the app boots. Kept in a local: the platform takes a closed socket for the extension's end.
-        extension = register(environ["AWS_LAMBDA_RUNTIME_API"], log) if config.shutdown_grace_ms else None
-        app.await_init(*([began + ASYNC_INIT_LIMIT_S] if config.async_init else []))
-    except InitFault as fault:
-        process.kill()
-        api.fail_init(fault)
-        return
-    ready = time.time()
-    keep_freed_memory()
-    options = EventOptions(
-        config.events_path,
-        config.context_headers,
-        environment_config(environ),
-        config.base_path,
-        config.authorization_source,
-    )
-    handler: Handler = WebHandler(config, served, options, log)
-    if timed:
-        handler = _observed(handler, timed, began, ready, observers)
-    serve(api, handler)
-    del extension
+            from .shared_app import Part, serve_together
 
+            serve_together(app, self._process, Part(config, self._environ, self.handler_of, endings.append), log)
+        del extension
 
-def _timed(app: AppServer) -> ObservedApp:
-    from .observation import ObservedApp  # only when somebody wants to know
+    def handler_of(self, app: App) -> Handler:
+        """What turns an invocation into a question to the app, with all that is configured around it."""
+        config, log = self._config, self._log
+        options = EventOptions(
+            config.events_path,
+            config.context_headers,
+            environment_config(self._environ),
+            config.base_path,
+            config.authorization_source,
+        )
+        observers = observers_of(config, self._environ, lambda: self._process.pid)
+        if not observers:
+            return WebHandler(config, surrounded(app, config, self._hooks, log), options, log)
+        from .observation import ObservedApp, ObservedHandler, Start  # only when somebody wants to know
 
-    return ObservedApp(app)
-
-
-def _observed(
-    handler: Handler, app: ObservedApp, began: float, ready: float, observers: Sequence[Observer]
-) -> ObservedHandler:
-    from .observation import ObservedHandler, Start
-
-    start = Start((time.time() - began) * 1000, (ready - began) * 1000)
-    return ObservedHandler(handler, app, start, observers)
+        timed = ObservedApp(app)
+        handler = WebHandler(config, surrounded(timed, config, self._hooks, log), options, log)
+        start = Start((time.time() - self._began) * 1000, (self._ready - self._began) * 1000)
+        return ObservedHandler(handler, timed, start, observers)
 
 
 def keep_freed_memory() -> None:
@@ -122,8 +133,8 @@ def environment_config(environ: Mapping[str, str]) -> EnvironmentConfig:
     )
 
 
-def end_with_signals(process: AppProcess, grace_s: float) -> None:
-    """Let SIGTERM (the platform's, before it ends the environment) and SIGINT (Ctrl-C) end the app, then this process.
+def end_with_signals(endings: list[Callable[[], None]]) -> None:
+    """Let SIGTERM (the platform's, before an environment ends) and SIGINT (Ctrl-C) do ``endings``, then exit with 0.
 
     A thread waits for them, since a Python signal handler would run between two bytecodes of the main thread only: a
     signal that comes a moment before that blocks in next would wait there with it, for hours.
@@ -131,7 +142,8 @@ def end_with_signals(process: AppProcess, grace_s: float) -> None:
 
     def wait() -> None:
         signal.sigwait(ENDING)
-        process.stop(grace_s)
+        for end in endings:
+            end()
         posix._exit(0)
 
     _thread.start_new_thread(wait, ())

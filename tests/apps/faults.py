@@ -7,6 +7,7 @@ paths, it does that instead: so that events that are no HTTP requests reach them
 
 from __future__ import annotations
 
+import _thread
 import os
 import time
 from _json import encode_basestring_ascii
@@ -118,6 +119,19 @@ def slow_drip(connection: Connection, _: str) -> None:
 def sleep_ms(connection: Connection, argument: str) -> None:
     """/sleep-ms/N: a good answer, N milliseconds late."""
     time.sleep(int(argument) / 1000)
+    connection.answer(200, OK)
+
+
+_meeting = _thread.allocate_lock()
+_arrived = [0]
+
+
+def meet(connection: Connection, argument: str) -> None:
+    """/meet/N: an answer when N of these requests are there at the same time."""
+    with _meeting:
+        _arrived[0] += 1
+    while _arrived[0] < int(argument):
+        time.sleep(0.001)
     connection.answer(200, OK)
 
 
@@ -304,6 +318,7 @@ FAULTS: dict[str, Callable[[Connection, str], None]] = {
     "large-json": large_json,
     "latin1-header": latin1_header,
     "leftover": leftover,
+    "meet": meet,
     "no-content": no_content,
     "nul-header": nul_header,
     "pid": pid,

@@ -30,7 +30,7 @@ INTEGRATION_RESPONSE = "application/vnd.awslambda.http-integration-response"
 
 @pytest.fixture
 def process(api: FakeRuntimeApi) -> BootstrapProcess:
-    return start_bootstrap(api, command=app("streaming.py"), environment={"AWS_LWA_INVOKE_MODE": "response_stream"})
+    return start_bootstrap(api, command=app("piecewise.py"), environment={"AWS_LWA_INVOKE_MODE": "response_stream"})
 
 
 def get(api: FakeRuntimeApi, path: str, **more: Any) -> str:

@@ -84,7 +84,7 @@ def test_an_answer_is_compressed_for_a_client_that_accepts_it(api: FakeRuntimeAp
 def test_a_streamed_answer_is_compressed_piece_by_piece(api: FakeRuntimeApi) -> None:
     """Each piece can be read by the client before the app writes the next."""
     environment = {"FAIRLEAD_ENABLE_COMPRESSION": "true", "FAIRLEAD_INVOKE_MODE": "response_stream"}
-    process = start_bootstrap(api, command=app("streaming.py"), environment=environment)
+    process = start_bootstrap(api, command=app("piecewise.py"), environment=environment)
     event = function_url("GET", "/events-stream/2")
     event["headers"]["accept-encoding"] = "gzip"
     request_id = api.add_event(event)
@@ -225,7 +225,7 @@ def test_a_hook_file_that_cannot_be_loaded_stops_the_start(
 
 def test_the_next_invocation_waits_for_work_after_the_response(api: FakeRuntimeApi) -> None:
     environment = {"FAIRLEAD_AFTER_RESPONSE_PATH": "/events-stream/1"}  # answers when it is released
-    process = start_bootstrap(api, command=app("streaming.py"), environment=environment)
+    process = start_bootstrap(api, command=app("piecewise.py"), environment=environment)
     assert ask(api, "/").document["body"] == '"ok"'
     assert len(api.nexts) == 1  # the answer was taken, and the app is still at work
     _release(process)
@@ -234,7 +234,7 @@ def test_the_next_invocation_waits_for_work_after_the_response(api: FakeRuntimeA
 
 def test_work_after_the_response_ends_with_the_deadline(api: FakeRuntimeApi) -> None:
     environment = {"FAIRLEAD_AFTER_RESPONSE_PATH": "/quiet"}
-    process = start_bootstrap(api, command=app("streaming.py"), environment=environment)
+    process = start_bootstrap(api, command=app("piecewise.py"), environment=environment)
     api.wait_idle()
     api.wait_answer(api.add_event(function_url("GET", "/"), deadline_ms=int(time.time() * 1000) + 1200))
     api.wait_next(2)
@@ -244,7 +244,7 @@ def test_work_after_the_response_ends_with_the_deadline(api: FakeRuntimeApi) -> 
 @pytest.mark.parametrize("mode", ["buffered", "response_stream"])
 def test_a_path_of_ours_is_forbidden_to_clients(api: FakeRuntimeApi, mode: str) -> None:
     environment = {"FAIRLEAD_AFTER_RESPONSE_PATH": "/done", "FAIRLEAD_INVOKE_MODE": mode}
-    start_bootstrap(api, command=app("streaming.py"), environment=environment)
+    start_bootstrap(api, command=app("piecewise.py"), environment=environment)
     assert parts(ask(api, "/done?x=1"))[0]["statusCode"] == 403
     assert parts(ask(api, "/done2"))[0]["statusCode"] == 200
 
@@ -272,7 +272,7 @@ def test_the_request_log_has_a_line_per_request_and_no_secret(api: FakeRuntimeAp
 
 def test_the_request_log_counts_what_was_streamed(api: FakeRuntimeApi) -> None:
     environment = {"FAIRLEAD_REQUEST_LOG": "true", "FAIRLEAD_INVOKE_MODE": "response_stream"}
-    process = start_bootstrap(api, command=app("streaming.py"), environment=environment)
+    process = start_bootstrap(api, command=app("piecewise.py"), environment=environment)
     ask(api, "/bulk/3")
     api.wait_idle()
     (line,) = json_lines(process, "request")
@@ -371,3 +371,21 @@ def test_an_old_name_is_worth_one_warning(api: FakeRuntimeApi, start: Start) -> 
     assert ask(api, "/").document["statusCode"] == 200
     assert process.stderr.count("READINESS_CHECK_PATH is an old name") == 1
     assert process.stderr.count("ASYNC_INIT is an old name: FAIRLEAD_ASYNC_INIT takes its place") == 1
+
+
+# ---- FAIRLEAD_METRICS
+
+
+def test_each_invocation_writes_a_line_of_metrics(api: FakeRuntimeApi, start: Start) -> None:
+    process = start(FAIRLEAD_METRICS="emf")
+    for _ in range(2):
+        ask(api, "/")
+    api.wait_idle()
+    first, second = [json.loads(line) for line in process.stdout.splitlines() if '"_aws"' in line]
+    assert first["FunctionName"] == "fairlead-test"
+    assert (first["ColdStart"], second["ColdStart"]) == (1, 0)
+    assert 0 < first["AppReadyDuration"] <= first["InitDuration"]
+    assert "InitDuration" not in second
+    assert second["OverheadDuration"] > 0
+    assert second["AppMemory"] > 1_000_000
+    assert second["RuntimeMemory"] > 1_000_000
