@@ -2,6 +2,7 @@
 
 ==================  ==========================================================================================
 ``InitFault``       posted as the init error, then the process exits non-zero
+``SnapshotFault``   the same, or as the restore error, and the exit status says which
 ``InvocationFault`` the invocation is answered with it (an HTTP status or an invocation error), the loop goes on
 ``FunctionFailed``  the same, and never as an HTTP status
 ``AppLost``         the same, and the app is started again
@@ -36,6 +37,14 @@ class Fault(Exception):
 
 class InitFault(Fault):
     """The function cannot be started as it is configured or built."""
+
+
+class SnapshotFault(InitFault):
+    """What is to be done around a snapshot (SnapStart) has failed. The process exits with ``exit_code``."""
+
+    def __init__(self, error_type: str, message: str, exit_code: int, detail: str = "") -> None:
+        super().__init__(error_type, message, detail)
+        self.exit_code = exit_code
 
 
 class InvocationFault(Fault):

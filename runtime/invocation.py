@@ -41,6 +41,8 @@ API_VERSION = "2018-06-01"
 NEXT_PATH = f"/{API_VERSION}/runtime/invocation/next"
 RESPONSE_PATH = f"/{API_VERSION}/runtime/invocation/%s/response"
 ERROR_PATH = f"/{API_VERSION}/runtime/invocation/%s/error"
+RESTORE_NEXT_PATH = f"/{API_VERSION}/runtime/restore/next"
+RESTORE_ERROR_PATH = f"/{API_VERSION}/runtime/restore/error"
 INIT_ERROR_PATH = f"/{API_VERSION}/runtime/init/error"
 
 REQUEST_ID = "Lambda-Runtime-Aws-Request-Id"

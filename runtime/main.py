@@ -1,6 +1,6 @@
 """The composition root: configuration -> app -> Runtime API -> loop, and the exit code.
 
-Exits 0 after SIGTERM or SIGINT, and 1 otherwise: a runtime has no other end that is its own wish.
+Exits 0 after SIGTERM or SIGINT, 64 or 65 when a snapshot fails, what a Python handler exits with, and 1 otherwise.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from .c_modules import signal
 from .config import Config
 from .dispatch import EarlyStart
-from .errors import EnvironmentLost, InitFault, ProtocolError, RuntimeApiFault
+from .errors import EnvironmentLost, InitFault, ProtocolError, RuntimeApiFault, SnapshotFault
 from .logs import Log
 from .report import trace_of
 from .runtime_api import RuntimeApi
@@ -25,16 +25,19 @@ def main() -> None:
     """Run until the end. ``sys.argv`` is: ``-c``, `bootstrap`'s own path, its arguments."""
     environ = {_text(name): _text(value) for name, value in posix.environ.items()}
     log = Log(as_json=environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON")
+    status = 1
     try:
         if environ.get("AWS_LAMBDA_RUNTIME_API"):
             run(environ, sys.argv[1:], log)
         else:
             become_app(environ, sys.argv[1:])
+    except SnapshotFault as fault:
+        status = fault.exit_code  # posted and logged already
     except (RuntimeApiFault, ProtocolError, EnvironmentLost, InitFault) as fault:
         log("ERROR", f"the process ends: {fault}")
     except BaseException as error:
         log("ERROR", trace_of(error))
-    posix._exit(1)  # nothing is left to flush, and the stderr thread would be waited for
+    posix._exit(status)  # nothing is left to flush, and the stderr thread would be waited for
 
 
 def become_app(environ: Mapping[str, str], argv: list[str]) -> None:

@@ -32,6 +32,7 @@ REFUSED_PAUSE_S = 0.001
 # An app that answers "not yet" is busy: it is asked less often.
 UNREADY_PAUSE_S = 0.050
 ATTEMPT_S = 1.0
+NOT_ASKED = "it was not asked"
 # Of a readiness page nothing but the status is wanted.
 MAX_BODY = 16 * 1024 * 1024
 
@@ -80,16 +81,18 @@ class Readiness:
 
     def wait(self, app: Ending, until: float) -> Unready | None:
         """None once the app is ready. Returns what is wrong when it ended, or when it is not ready at ``until``."""
-        reason = "it was not asked"
+        reason = NOT_ASKED
         while True:
             ended = app.ended()
             if ended:
                 return Unready(f"the app {ended} before it was ready", True)
             if time.time() + REFUSED_PAUSE_S >= until:
                 return Unready(reason, False)
-            reason, pause = self._ask(min(until, time.time() + ATTEMPT_S))
-            if not reason and app.ended() is None:
+            answer, pause = self._ask(min(until, time.time() + ATTEMPT_S))
+            if not answer and app.ended() is None:
                 return None
+            if time.time() < until or reason == NOT_ASKED:  # an attempt that the end cut short says less than the last
+                reason = answer
             time.sleep(pause)
 
     def _ask(self, deadline: float) -> tuple[str, float]:

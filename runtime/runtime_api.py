@@ -33,6 +33,8 @@ from .invocation import (
     PAYLOAD_LIMIT,
     REQUEST_ID,
     RESPONSE_PATH,
+    RESTORE_ERROR_PATH,
+    RESTORE_NEXT_PATH,
     TENANT_ID,
     TRACE_ID,
     USER_AGENT,
@@ -61,6 +63,7 @@ class RuntimeApi:
     """The Runtime API at ``address`` (host:port) on one keep-alive connection."""
 
     def __init__(self, address: str, log: Log) -> None:
+        self._address = address
         self._connection = Connection(*address_of(address))
         self._common = f"HTTP/1.1\r\nHost: {address}\r\nUser-Agent: {USER_AGENT}\r\n"
         self._next_head = f"GET {NEXT_PATH} {self._common}\r\n".encode()
@@ -100,17 +103,42 @@ class RuntimeApi:
         """Report that the function cannot start, and log it. The process is about to exit: nothing is raised."""
         if not fault.is_logged:
             self._log("ERROR", f"{fault.error_type}: {fault.message}")
-        body = error_document(fault)
-        head = self._post_head(
-            INIT_ERROR_PATH, f"Content-Type: application/json\r\n{ERROR_TYPE}: {fault.error_type}\r\n", body
-        )
+        self._report(INIT_ERROR_PATH, fault)
+
+    def await_restore(self) -> None:
+        """Let the snapshot be taken; return when an environment was restored from it. Raises ``RuntimeApiFault``.
+
+        On a connection of its own, and with none open: what the snapshot holds of one is of no use to its copies.
+        """
+        self._connection.close()
+        connection = Connection(*address_of(self._address))
         try:
-            response = self._connection.exchange_bytes("POST", head, body)
+            head = f"GET {RESTORE_NEXT_PATH} {self._common}Connection: close\r\n\r\n".encode()
+            response = connection.exchange_bytes("GET", head)
         except ExchangeError as error:
-            self._log("ERROR", f"the init error could not be posted: {error}")
+            raise RuntimeApiFault(f"the restored environment heard nothing of the Runtime API: {error}") from error
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise RuntimeApiFault(f"the Runtime API answered restore/next with {_excerpt(response)}")
+
+    def fail_restore(self, fault: Fault) -> None:
+        """Report that the restored function cannot start, and log it. Nothing is raised, as for ``fail_init``."""
+        if not fault.is_logged:
+            self._log("ERROR", f"{fault.error_type}: {fault.message}")
+        self._report(RESTORE_ERROR_PATH, fault)
+
+    def _report(self, path: str, fault: Fault) -> None:
+        """Post what keeps the function from starting."""
+        body = error_document(fault)
+        fields = f"Content-Type: application/json\r\n{ERROR_TYPE}: {fault.error_type}\r\n"
+        try:
+            response = self._connection.exchange_bytes("POST", self._post_head(path, fields, body), body)
+        except ExchangeError as error:
+            self._log("ERROR", f"the failure could not be posted: {error}")
             return
         if response.status not in (202, 403):  # 403: reported before, by somebody else
-            self._log("WARN", f"the Runtime API answered the init error with {_excerpt(response)}")
+            self._log("WARN", f"the Runtime API answered the report of a failure with {_excerpt(response)}")
 
     def open_stream(self, invocation: Invocation, content_type: str) -> ResponseStream:
         """A streamed answer that is begun. Raises ``RuntimeApiFault``."""

@@ -74,12 +74,16 @@ class WebMode:
             # While the app boots. Kept in a local: the platform takes a closed socket for the extension's end.
             extension = register(self._environ["AWS_LAMBDA_RUNTIME_API"], log) if config.shutdown_grace_ms else None
             app.await_init(*([self._began + ASYNC_INIT_LIMIT_S] if config.async_init else []))
+            self._ready = time.time()
         except InitFault as fault:
             self._process.kill()
             api.fail_init(fault)
             return
-        self._ready = time.time()
         keep_freed_memory()
+        if self._environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+            from .snapstart import app_hooks, pass_snapshot
+
+            pass_snapshot(api, *app_hooks(app, config.before_checkpoint_path, config.after_restore_path))
         if self._environ.get(MAX_CONCURRENCY, "1") == "1":
             serve(api, self.handler_of(app))
         else:

@@ -122,12 +122,23 @@ def sleep_ms(connection: Connection, argument: str) -> None:
     connection.answer(200, OK)
 
 
+_connections: list[Connection] = []
+
+
+def connection_number(connection: Connection, _: str) -> None:
+    """/connection: how many connections have asked this or met (/meet), counted from one."""
+    if connection not in _connections:
+        _connections.append(connection)
+    connection.answer(200, b"%d" % len(_connections))
+
+
 _meeting = _thread.allocate_lock()
 _arrived = [0]
 
 
 def meet(connection: Connection, argument: str) -> None:
     """/meet/N: an answer when N of these requests are there at the same time."""
+    _connections.append(connection)
     with _meeting:
         _arrived[0] += 1
     while _arrived[0] < int(argument):
@@ -304,6 +315,7 @@ FAULTS: dict[str, Callable[[Connection, str], None]] = {
     "close-before": close_before,
     "close-delimited": close_delimited,
     "conflicting-lengths": conflicting_lengths,
+    "connection": connection_number,
     "descriptors": descriptors,
     "die": die,
     "die-after": die_after,

@@ -28,7 +28,7 @@ LAYERS = (
     {"app_client"},
     {"app_server"},
     {"compressing", "failing_statuses", "hooks", "python_handler", "own_paths", "web_handler"},
-    {"loop", "pollers"},
+    {"loop", "pollers", "snapstart"},
     {"observation", "shared_app"},
     {"request_log", "xray", "metrics"},
     {"surroundings"},
