@@ -227,6 +227,13 @@ SETTINGS = (
     Setting("metrics", "FAIRLEAD_METRICS", (), "off", _choice(off="", emf="emf")),
     Setting("tracing", "FAIRLEAD_TRACING", (), "off", _choice(off="", xray="xray")),
     Setting("json_codec", "FAIRLEAD_JSON_CODEC", (), "json", _choice(json="json", orjson="orjson")),
+    Setting(
+        "javascript_runtime",
+        "FAIRLEAD_JAVASCRIPT_RUNTIME",
+        (),
+        "auto",
+        _choice(auto="auto", bun="bun", deno="deno", node="node"),
+    ),
     Setting("interface", "FAIRLEAD_INTERFACE", (), "auto", _choice(auto="auto", asgi="asgi", wsgi="wsgi")),
     Setting("deadline_margin_ms", "FAIRLEAD_DEADLINE_MARGIN_MS", (), "200", _integer(0, 60_000)),
     Setting("shutdown_grace_ms", "FAIRLEAD_SHUTDOWN_GRACE_MS", (), "400", _integer(0, 1500)),
@@ -287,7 +294,8 @@ class Config(NamedTuple):
         lowest_unhealthy = values.pop("min_unhealthy_status")
         if lowest_unhealthy:
             values["healthy_statuses"] = ((100, lowest_unhealthy - 1),)
-        work = choose_work(environ, arguments, program, shell_command)
+        work = choose_work(environ, arguments, program, shell_command, values.pop("javascript_runtime"))
+        values["event_mode"] = work.event_mode or values["event_mode"]
         return cls(work.command, work.handler, app_environment(environ, values["port"]), tuple(warnings), **values)
 
 

@@ -36,6 +36,7 @@ class Work(NamedTuple):
 
     command: tuple[str, ...] = ()
     handler: str = ""
+    event_mode: str = ""  # the one that the command needs; "": as configured
 
 
 class EarlyStart(NamedTuple):
@@ -53,13 +54,16 @@ class EarlyStart(NamedTuple):
         return cls(int(value("APP_PID")), int(value("APP_STDERR")), float(value("STARTED")))
 
 
-def choose_work(environ: Mapping[str, str], arguments: Sequence[str], program: str, shell: str) -> Work:
-    """What to run. The first that holds: the setting, our arguments, ``_HANDLER`` as a start script or in Python.
+def choose_work(
+    environ: Mapping[str, str], arguments: Sequence[str], program: str, shell: str, javascript: str
+) -> Work:
+    """What to run. The first that holds: the setting, our arguments, ``_HANDLER`` as a start script or as a module.
 
     Raises ``InitFault``: ``Runtime.HandlerNotFound`` naming what was looked for, or ``Runtime.MalformedHandlerName``.
     """
     wrapper = environ.get(EXEC_WRAPPER, "")
     we_are_the_wrapper = is_same_file(wrapper, program)
+    event_mode = ""
     if shell:
         command: tuple[str, ...] = ("/bin/sh", "-c", shell)
     elif arguments and not we_are_the_wrapper:  # a container's CMD
@@ -68,11 +72,30 @@ def choose_work(environ: Mapping[str, str], arguments: Sequence[str], program: s
         root = environ.get("LAMBDA_TASK_ROOT") or posix.getcwd()
         handler = environ.get("_HANDLER", "").removeprefix(root + "/")
         command = _start_script(root, handler)
+        if not command and not _is_python(root, handler):
+            work = _javascript(root, handler, javascript, environ)
+            command, event_mode = work.command, work.event_mode
         if not command:
             return Work(handler=_python_handler(root, handler))
     if wrapper and not we_are_the_wrapper:  # `provided.*` ignores the variable, so it is ours to honour
         command = (wrapper, *command)
-    return Work(command)
+    return Work(command, event_mode=event_mode)
+
+
+def _is_python(root: str, handler: str) -> bool:
+    return _is_file(f"{root}/{handler.rpartition('.')[0].replace('.', '/')}.py")
+
+
+def _javascript(root: str, handler: str, runtime: str, environ: Mapping[str, str]) -> Work:
+    """The host of a JavaScript module, if the handler means one."""
+    from . import javascript_module  # only when the handler is neither a script nor Python
+
+    file = "" if _leaves_the_root(handler) else javascript_module.file_of(root, handler)
+    if not file:
+        return Work()
+    takes_requests = handler.endswith("." + javascript_module.FETCH)
+    command = javascript_module.command_of(file, handler, runtime, environ)
+    return Work(command, event_mode="http" if takes_requests else "raw")
 
 
 def _start_script(root: str, handler: str) -> tuple[str, ...]:

@@ -54,7 +54,11 @@ class Readiness:
         self._request = HttpRequest(
             "GET",
             config.readiness_path,
-            (("host", f"{config.host}:{config.readiness_port}"), ("user-agent", "fairlead-readiness-check")),
+            (
+                ("host", f"{config.host}:{config.readiness_port}"),
+                ("user-agent", "fairlead-readiness-check"),
+                ("x-fairlead-readiness", "1"),  # no client can send this one
+            ),
         )
 
     def clear_address(self) -> None:

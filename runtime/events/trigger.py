@@ -10,10 +10,12 @@ from ..json_codec import dumps, loads, utf8
 from ..messages import HttpRequest, header
 from .context import trigger_context_lines
 from .fields import EVENT_SOURCE, is_safe
-from .lenient import mapping
+from .lenient import items, mapping, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ..invocation import Invocation
     from ..messages import HttpResponse
     from .options import EventOptions
@@ -80,8 +82,19 @@ def to_payload(response: HttpResponse, event: object) -> bytes:
 
 
 def fault_of(response: HttpResponse) -> FunctionFailed:
-    """What an answer means whose status says that the app has failed."""
-    return FunctionFailed(_error_type(response), _fault_message(response))
+    """What an answer means whose status says that the app has failed.
+
+    A body that is an error document as Lambda has them (``errorType``, ``errorMessage``, ``stackTrace``) is passed on as
+    one; of any other the text is the message.
+    """
+    document = _error_document(response.body)
+    name = document.get("errorType")
+    if not _is_error_name(name):
+        return FunctionFailed(f"Function.Status{response.status}", _fault_message(response))
+    message = document.get("errorMessage")
+    fault = FunctionFailed(f"Function.{name}", message if isinstance(message, str) else _fault_message(response))
+    fault.stack = tuple(text(line) for line in items(document.get("stackTrace") or []))
+    return fault
 
 
 def warning_for(response: HttpResponse, event: object) -> str | None:
@@ -126,18 +139,13 @@ def _batch_report(document: object, event: object) -> bytes | None:
     return utf8(body) if isinstance(body, str) else dumps(report)
 
 
-def _error_type(response: HttpResponse) -> str:
-    """``Function.<errorType>`` when the app answers with a JSON object that names one, else ``Function.Status<code>``.
-
-    Letters only: the platform keeps no other names, and this one goes into a header field.
-    """
-    name = None
-    if b'"errorType"' in response.body:
-        try:
-            name = mapping(loads(response.body)).get("errorType")
-        except ValueError:
-            pass  # a text that mentions the word
-    return f"Function.{name}" if _is_error_name(name) else f"Function.Status{response.status}"
+def _error_document(body: bytes) -> dict[str, Any]:
+    if b'"errorType"' not in body:
+        return {}
+    try:
+        return mapping(loads(body))
+    except ValueError:
+        return {}  # a text that mentions the word
 
 
 def _is_error_name(name: object) -> bool:

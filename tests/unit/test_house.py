@@ -19,7 +19,8 @@ RUNTIME = ROOT / "runtime"
 LAYERS = (
     {"__init__", "values", "c_modules"},
     {"errors", "messages", "invocation", "libzstd"},
-    {"json_codec", "handler_json", "event_loop", "trace_variable", "http1", "dispatch", "compression"},
+    {"json_codec", "handler_json", "event_loop", "trace_variable", "http1", "javascript_module", "compression"},
+    {"dispatch"},
     {"config"},
     {"events", "logs", "report", "lambda_context", "connection", "process_memory"},
     {"response_stream", "extension", "handler_module", "app_process", "log_output"},

@@ -1,0 +1,146 @@
+"""Handlers in JavaScript and TypeScript, under each runtime of our layers: ``index.fetch`` and ``index.handler``."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.cases import function_url
+from layer import runtimes
+from layer.failures import LayerError
+from local import machine
+from tests.fakes import Answer, BootstrapProcess, FakeRuntimeApi, start_bootstrap
+
+MODULES = Path(__file__).parents[1] / "javascript"
+SEPARATOR = b"\0" * 8
+Start = Callable[..., BootstrapProcess]
+
+
+@pytest.fixture(scope="module", params=["bun", "deno", "node"])
+def program(request: pytest.FixtureRequest) -> Path:
+    """The folder of a runtime's program, out of the runtime layer."""
+    try:
+        return runtimes.ensure(request.param, machine.architecture()) / "bin"
+    except LayerError as failure:
+        pytest.skip(f"no {request.param} can be had: {failure}")
+
+
+@pytest.fixture
+def api() -> Iterator[FakeRuntimeApi]:
+    with FakeRuntimeApi() as fake:
+        yield fake
+
+
+@pytest.fixture
+def start(api: FakeRuntimeApi, program: Path) -> Start:
+    def started(handler: str, **environment: str) -> BootstrapProcess:
+        given = {
+            "LAMBDA_TASK_ROOT": str(MODULES),
+            "PATH": f"{program}:{os.environ['PATH']}",
+            "FAIRLEAD_JAVASCRIPT_RUNTIME": next(program.iterdir()).name,
+            **environment,
+        }
+        return start_bootstrap(api, handler=handler, environment=given)
+
+    return started
+
+
+def ask(api: FakeRuntimeApi, event: dict[str, Any]) -> Answer:
+    return api.wait_answer(api.add_event(event), timeout=30)
+
+
+def test_a_fetch_module_sees_the_whole_request(api: FakeRuntimeApi, start: Start) -> None:
+    start("web.fetch")
+    octets = bytes(range(256))
+    event = function_url("POST", "/p%20a/th?q=1&q=a%26b&q=", base64.b64encode(octets).decode(), is_base64=True)
+    event["headers"].update({"x-repeated": "one, two", "x-forwarded-proto": "https"})
+    event["cookies"] = ["s=1", "t=2"]
+    document = ask(api, event).document
+    seen = json.loads(document["body"])
+    assert seen["url"] == f"https://{event['headers']['host']}/p%20a/th?q=1&q=a%26b&q="
+    assert seen["query"] == ["1", "a&b", ""]
+    assert seen["cookie"] == "s=1; t=2"
+    assert seen["repeated"] == "one, two"
+    assert bytes(seen["octets"]) == octets
+    assert document["cookies"] == ["a=1; Path=/", "b=2; Expires=Wed, 21 Oct 2026 07:28:00 GMT"]
+
+
+def test_a_fetch_module_streams(api: FakeRuntimeApi, start: Start) -> None:
+    start("web.fetch", FAIRLEAD_INVOKE_MODE="response_stream")
+    body = ask(api, function_url("GET", "/stream")).body.partition(SEPARATOR)[2]
+    assert body == b"data: 1\n\ndata: 2\n\ndata: 3\n\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("/throw", "out of reach"), ("/nothing", "fetch must give a Response, and gave undefined")],
+)
+def test_a_fetch_that_fails_is_a_500_and_explained_in_the_log(
+    api: FakeRuntimeApi, start: Start, path: str, words: str
+) -> None:
+    process = start("web.fetch")
+    assert ask(api, function_url("GET", path)).document["statusCode"] == 500
+    process.wait_output(words)
+    assert ask(api, function_url("GET", "/")).document["statusCode"] == 200
+
+
+def test_a_lambda_handler_gets_the_event_and_its_context(api: FakeRuntimeApi, start: Start) -> None:
+    start("events.handler")
+    event = function_url("GET", "/")
+    result = ask(api, event).document
+    assert result["event"] == event
+    assert result["id"] == api.of_kind("response")[0].target.split("/")[-2]
+    assert result["arn"].startswith("arn:aws:lambda:")
+    assert 0 < result["left"] <= 60_000
+
+
+def test_a_lambda_handler_that_throws_fails_the_invocation(api: FakeRuntimeApi, start: Start) -> None:
+    process = start("events.handler")
+    answer = ask(api, {"fail": True})
+    assert (answer.kind, answer.document["errorType"]) == ("error", "Function.TypeError")
+    assert answer.document["errorMessage"] == "no such thing"
+    assert any("events.mjs" in line for line in answer.document["stackTrace"])
+    process.wait_output("no such thing")
+    assert ask(api, {"x": 1}).document["event"] == {"x": 1}
+
+
+def test_a_handler_with_a_callback_is_waited_for(api: FakeRuntimeApi, start: Start) -> None:
+    start("events.callback")
+    assert ask(api, {"x": 1}).document == {"x": 1}
+    assert ask(api, {"fail": True}).document["errorMessage"] == "called back"
+
+
+def test_a_handler_that_gives_nothing_is_answered_with_null(api: FakeRuntimeApi, start: Start) -> None:
+    start("events.nothing")
+    assert ask(api, {}).body == b"null"
+
+
+@pytest.mark.parametrize(
+    ("handler", "words"),
+    [
+        ("events.missing", "has no function missing: it needs `export function missing(event, context)"),
+        ("events.notAFunction", "has no function notAFunction"),
+        ("events.fetch", "has no function fetch: it needs `export default { fetch(request)"),
+        ("broken.handler", "no-such-file.mjs"),
+    ],
+)
+def test_a_module_that_cannot_be_used_is_an_init_error_with_the_reason(
+    api: FakeRuntimeApi, start: Start, handler: str, words: str
+) -> None:
+    start(handler)
+    document = json.loads(api.wait_init_error(timeout=30).body)
+    assert document["errorType"] == "Runtime.AppExited"
+    assert words in document["errorMessage"]
+
+
+def test_sigterm_ends_it(api: FakeRuntimeApi, start: Start) -> None:
+    process = start("web.fetch")
+    ask(api, function_url("GET", "/"))
+    process.terminate()
+    assert process.wait() == 0

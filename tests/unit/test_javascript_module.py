@@ -1,0 +1,66 @@
+"""Which handlers are JavaScript, and what runs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runtime.config import Config
+from runtime.errors import InitFault
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("index.ts", "index.mjs", "both.py", "both.js", "folder/deep.cjs"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    for name in ("bun", "node"):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+    return tmp_path
+
+
+def chosen(root: Path, handler: str, **environ: str) -> Config:
+    given = {"LAMBDA_TASK_ROOT": str(root), "_HANDLER": handler, "PATH": f"{root}/empty:{root}/bin", **environ}
+    return Config.from_env(given)
+
+
+def test_a_handler_whose_file_is_javascript_is_run_by_a_host(root: Path) -> None:
+    config = chosen(root, "index.fetch")
+    program, host, file, function = config.command
+    assert (program, file, function) == (f"{root}/bin/bun", f"{root}/index.mjs", "fetch")
+    assert Path(host).is_file()
+    assert config.event_mode == "http"
+
+
+def test_any_function_but_fetch_takes_events_as_they_are(root: Path) -> None:
+    config = chosen(root, "folder/deep.handler")
+    assert config.command[2:] == (f"{root}/folder/deep.cjs", "handler")
+    assert config.event_mode == "raw"
+
+
+def test_the_runtime_can_be_named(root: Path) -> None:
+    assert chosen(root, "index.fetch", FAIRLEAD_JAVASCRIPT_RUNTIME="node").command[0] == f"{root}/bin/node"
+
+
+def test_python_comes_first(root: Path) -> None:
+    assert chosen(root, "both.handler").handler == "both.handler"
+
+
+@pytest.mark.parametrize(("wanted", "words"), [("auto", "no bun or deno or node on PATH"), ("deno", "no deno on PATH")])
+def test_without_a_runtime_the_message_names_the_layer(root: Path, wanted: str, words: str) -> None:
+    with pytest.raises(InitFault) as caught:
+        chosen(root, "index.fetch", PATH=f"{root}/empty", FAIRLEAD_JAVASCRIPT_RUNTIME=wanted)
+    assert caught.value.error_type == "Runtime.HandlerNotFound"
+    assert words in caught.value.message
+    assert "--with-runtime" in caught.value.message
+
+
+def test_a_module_outside_of_the_function_is_not_looked_for(root: Path) -> None:
+    (root.parent / "outside.mjs").write_text("")
+    with pytest.raises(InitFault) as caught:
+        chosen(root, "../outside.fetch")
+    assert caught.value.error_type == "Runtime.MalformedHandlerName"
