@@ -84,8 +84,8 @@ def to_payload(response: HttpResponse, event: object) -> bytes:
 def fault_of(response: HttpResponse) -> FunctionFailed:
     """What an answer means whose status says that the app has failed.
 
-    A body that is an error document as Lambda has them (``errorType``, ``errorMessage``, ``stackTrace``) is passed on as
-    one; of any other the text is the message.
+    A body that is an error document as Lambda has them (``errorType``, ``errorMessage``, ``stackTrace``) is passed on
+    as one; of any other the text is the message.
     """
     document = _error_document(response.body)
     name = document.get("errorType")
