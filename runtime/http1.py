@@ -265,7 +265,7 @@ def _split_unusual_head(buffer: bytes | bytearray, searched: int) -> tuple[list[
     end, after = (bare, bare + 2) if bare >= 0 else (end, end + 3)
     _check_head_size(end)
     # Each by itself: octets of ISO 8859-1 in one field leave the others UTF-8.
-    lines = [_decoded(line.removesuffix(b"\r")) for line in buffer[:end].split(b"\n")]
+    lines = [field_text(line.removesuffix(b"\r")) for line in buffer[:end].split(b"\n")]
     if any("\r" in line or "\0" in line for line in lines):
         raise ProtocolError("the head of the answer contains NUL, or CR without LF")
     return lines, bytes(buffer[after:])
@@ -276,7 +276,8 @@ def _check_head_size(size: int) -> None:
         raise ProtocolError(f"the head of the answer has more than {HEAD_LIMIT} bytes")
 
 
-def _decoded(line: bytes | bytearray) -> str:
+def field_text(line: bytes | bytearray) -> str:
+    """Octets of a head as text: UTF-8, or else ISO 8859-1."""
     try:
         return line.decode()
     except UnicodeDecodeError:

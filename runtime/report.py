@@ -1,30 +1,71 @@
-"""Faults as Lambda's error documents (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html)."""
+"""Faults and exceptions as Lambda's error documents, and as what X-Ray shows of them
+(https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html#runtimes-api-invokeerror).
+
+Of an exception in the user's code the managed Python runtime posts class, text and stack, and so does this. What that
+runtime leaves out follows after the stack: notes, causes, the members of a group. What it leaves in by mistake is not
+there: the runtime's own frames and the import system's.
+
+Nothing here can be made to fail by what the user's exceptions do, and no part of a report is unbounded.
+"""
 
 from __future__ import annotations
 
+import posix
+
 from .errors import Fault, InvocationFault
-from .json_codec import dumps
+from .json_codec import dumps, dumps_ascii
+from .values import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import FrameType, TracebackType
+    from typing import TypeVar
+
+    AnyFault = TypeVar("AnyFault", bound=Fault)
 
 # Error documents go through the same 6 MB gate as answers, and a log reader has to find the reason in them.
 MESSAGE_LIMIT = 16 * 1024
+# What the user's code says may be meant for a program, which needs all of it. In Managed Instances documents of 1 MiB
+# and more are refused; a character takes at most four bytes.
+USER_TEXT_LIMIT = 100_000
+EXCEPTIONS_LIMIT = 20  # in one report: causes have causes, and groups have members
+# The platform crops it to 64 KiB, and HTTP servers have limits for headers too.
+XRAY_LIMIT = 60 * 1024
+XRAY_MESSAGE_LIMIT = 8 * 1024
+XRAY_FRAMES = 100  # of each exception, from both ends of the stack
+XRAY_REFUSED = 1024 * 1024  # where the managed runtime sends none at all
 
 
 def error_document(fault: Fault, request_id: str = "") -> bytes:
     """The JSON that is posted for ``fault``: the managed Python runtime's four keys, in its order."""
-    message = f"{fault.message}\n{fault.detail}" if fault.detail else fault.message
     return dumps(
         {
-            "errorMessage": message[:MESSAGE_LIMIT],
-            "errorType": fault.error_type,
+            "errorMessage": message_of(fault),
+            "errorType": fault.name or fault.error_type,
             "requestId": request_id,
-            "stackTrace": [],
+            "stackTrace": list(fault.stack),
         }
     )
 
 
+def message_of(fault: Fault) -> str:
+    """The message that is posted."""
+    message = f"{fault.message}\n{fault.detail}" if fault.detail else fault.message
+    return message[: USER_TEXT_LIMIT if fault.name else MESSAGE_LIMIT]
+
+
+def xray_cause(fault: Fault) -> str:
+    """The value of the field that tells X-Ray what happened: one line of printable ASCII, or nothing."""
+    if fault.name:
+        return fault.xray_cause
+    message = fault.message[:XRAY_MESSAGE_LIMIT]
+    return dumps_ascii(_xray_document([{"message": message, "type": "LambdaValidationError", "stack": []}]))
+
+
 def internal_fault(error: BaseException) -> InvocationFault:
     """What an exception of our own making is reported as."""
-    return InvocationFault("Runtime.Internal", f"{type(error).__name__}: {_text_of(error)} (a fault in Fairlead)")
+    return InvocationFault("Runtime.Internal", f"{name_of(error)}: {text_of(error)} (a fault in Fairlead)")
 
 
 def trace_of(error: BaseException) -> str:
@@ -34,8 +75,142 @@ def trace_of(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))
 
 
-def _text_of(error: BaseException) -> str:
+def user_fault(kind: type[AnyFault], error: BaseException, error_type: str = "", message: str = "") -> AnyFault:
+    """A fault of class ``kind`` for an exception in the user's code.
+
+    ``error_type`` is for exceptions that have a meaning to the runtime, such as an ``ImportError`` at import; all
+    others are posted under their class's name, with ``Function.<Name>`` in the header.
+    """
+    name = error_type or name_of(error)
+    fault = kind(error_type or header_name(name), message or text_of(error))
+    fault.name = name
+    try:
+        exceptions = list(_related(error))
+        fault.stack = tuple(_stack_lines(exceptions))
+        fault.xray_cause = _xray_cause(exceptions)
+    except Exception as failure:  # of an attribute that is a property, of a source file that is a device, ...
+        fault.stack = (f"(the stack cannot be shown: {name_of(failure)})\n",)
+    return fault
+
+
+def header_name(name: str) -> str:
+    """``Function.<Name>``, in letters: the platform keeps ``(Runtime|Function).[A-Z][a-zA-Z]+`` and nothing else."""
+    letters = "".join(character for character in name if character.isascii() and character.isalpha())[:100]
+    return f"Function.{letters[0].upper()}{letters[1:]}" if len(letters) > 1 else "Function.Unknown"
+
+
+def name_of(error: BaseException) -> str:
+    """The name of the exception's class, without its module, as the managed runtime has it."""
+    name: str = type.__dict__["__name__"].__get__(type(error))  # a metaclass may have a ``__name__`` of its own
+    return name
+
+
+def text_of(error: BaseException) -> str:
+    """``str(error)``, or what traceback says when that fails."""
     try:
         return str(error)
     except Exception:
-        return "(its text cannot be had)"
+        return "<exception str() failed>"
+
+
+class _Exception(NamedTuple):
+    """One exception of a report: what it has to do with the first one ("" for that), and what can be told of it."""
+
+    relation: str
+    name: str
+    text: str
+    notes: tuple[str, ...]
+    frames: list[tuple[str, int, str, str]]  # path, line number, function, source line; the innermost call last
+
+
+def _related(error: BaseException) -> Iterator[_Exception]:
+    """The exception, and those that it has to do with, each once."""
+    waiting = [("", error)]
+    seen: set[int] = set()
+    while waiting and len(seen) < EXCEPTIONS_LIMIT:
+        relation, one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield _Exception(relation, name_of(one), text_of(one), _notes(one), frames_of(one.__traceback__))
+        if one.__cause__ is not None:
+            waiting.append(("Caused by", one.__cause__))
+        elif one.__context__ is not None and not one.__suppress_context__:
+            waiting.append(("Raised while handling", one.__context__))
+        if isinstance(one, BaseExceptionGroup):
+            members = [(f"Member {number}", member) for number, member in enumerate(one.exceptions, 1)]
+            waiting += reversed(members)
+
+
+def _notes(error: BaseException) -> tuple[str, ...]:
+    notes = getattr(error, "__notes__", None)
+    return tuple(note for note in notes if isinstance(note, str)) if isinstance(notes, list) else ()
+
+
+def frames_of(trace: TracebackType | None) -> list[tuple[str, int, str, str]]:
+    """Path, line number, function and source line of each call in the user's code, the innermost last."""
+    import traceback  # 3-9 ms, needed only when something was raised
+
+    walked = [(frame, line) for frame, line in traceback.walk_tb(trace) if not _is_machinery(frame)]
+    while walked and walked[0][0].f_globals.get("__package__") == "asyncio":
+        del walked[0]  # how we call an ``async def``; further in it is the user who calls asyncio
+    summaries = traceback.StackSummary.extract(iter(walked))
+    return [(item.filename, item.lineno or 0, item.name, item.line or "") for item in summaries]
+
+
+def _is_machinery(frame: FrameType) -> bool:
+    """Whether the frame is Fairlead's own or the import system's."""
+    package = frame.f_globals.get("__package__")
+    return package in (__package__, "importlib") or frame.f_code.co_filename.startswith("<frozen importlib")
+
+
+def _stack_lines(exceptions: list[_Exception]) -> Iterator[str]:
+    """The strings of ``stackTrace``: first those that the managed runtime has, then what it leaves out."""
+    import traceback
+
+    room = USER_TEXT_LIMIT
+    for one in exceptions:
+        heading = [f"{one.relation}: {one.name}: {one.text}"] if one.relation else []
+        notes = [f"Note: {note}" for note in one.notes]
+        # The notes of the first exception come after its frames: those are what readers of the stack expect at 0.
+        before, after = (heading + notes, []) if one.relation else ([], notes)
+        for text in [*before, *traceback.format_list(one.frames), *after]:
+            room -= len(text)
+            if room < 0:
+                yield "(the rest is left out: it is too long)\n"
+                return
+            yield text if text.endswith("\n") else f"{text}\n"
+
+
+def _xray_cause(exceptions: list[_Exception]) -> str:
+    cause = ""
+    if sum(len(one.text) for one in exceptions) >= XRAY_REFUSED:
+        return cause
+    for limit in (XRAY_FRAMES, 20, 4, 0):
+        paths = [path for one in exceptions for path, *_ in _ends(one.frames, limit)]
+        cause = dumps_ascii(_xray_document([_xray_exception(one, limit) for one in exceptions], paths))
+        if len(cause) <= XRAY_LIMIT:
+            return cause
+    first = exceptions[0]
+    return dumps_ascii(_xray_document([{"message": first.text[:1000], "type": first.name[:1000], "stack": []}]))
+
+
+def _xray_exception(one: _Exception, limit: int) -> dict[str, object]:
+    stack = [{"label": function, "path": path, "line": line} for path, line, function, _ in _ends(one.frames, limit)]
+    return {"message": one.text[:XRAY_MESSAGE_LIMIT], "type": one.name, "stack": stack}
+
+
+def _xray_document(described: list[dict[str, object]], paths: Iterable[str] = ()) -> dict[str, object]:
+    return {"working_directory": _working_directory(), "exceptions": described, "paths": list(dict.fromkeys(paths))}
+
+
+def _ends(frames: list[tuple[str, int, str, str]], limit: int) -> list[tuple[str, int, str, str]]:
+    """At most ``limit`` frames: where the trouble was entered, and where it broke out."""
+    return frames if len(frames) <= limit else frames[: limit // 2] + frames[len(frames) - limit // 2 :]
+
+
+def _working_directory() -> str:
+    try:
+        return posix.getcwd()
+    except OSError:  # removed
+        return ""

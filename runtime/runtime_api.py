@@ -155,7 +155,7 @@ class RuntimeApi:
         """Send a streamed answer to its end. A client that goes away is nobody's fault, and the loop goes on."""
         body = result.body
         try:
-            stream = self.open_stream(invocation, result.content_type)
+            stream = result.begun or self.open_stream(invocation, result.content_type)
             try:
                 while piece := body.read(stream.watched):
                     stream.write(piece)

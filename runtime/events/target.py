@@ -90,13 +90,20 @@ def without_base_path(target: str, base_path: str) -> str | None:
 
 def percent_decoded(path: str) -> str:
     """``path`` with every well-formed ``%XX`` decoded, as UTF-8."""
+    return octets_of(path).decode("utf-8", "replace")
+
+
+def octets_of(path: str) -> bytes:
+    """``path`` with every well-formed ``%XX`` decoded."""
+    if "%" not in path:
+        return utf8(path)
     head, *rest = path.split("%")
     decoded = bytearray(utf8(head))
     for part in rest:
         is_escape = _is_hex_pair(part[:2])
         decoded += bytes((int(part[:2], 16),)) if is_escape else b"%"
         decoded += utf8(part[2:] if is_escape else part)
-    return decoded.decode("utf-8", "replace")
+    return bytes(decoded)
 
 
 def _mend_percent(path: str) -> str:
