@@ -3,11 +3,11 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
-SHELL_FILES := bootstrap build-layer.sh layer/ensure-venv.sh layer/in-container.sh $(wildcard examples/*/*.sh) .ci/run
+SHELL_FILES := bootstrap build-layer.sh layer/ensure-venv.sh layer/in-container.sh layer/inside-container.sh $(wildcard examples/*/*.sh) .ci/run
 
 # NAME=VALUE as --name 'VALUE', where it was given to make: PORT and HOST in the environment are somebody else's.
 given = $(foreach name,$(1),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
-lower = $(subst $(1),$(shell echo $(1) | tr A-Z a-z),$(1))
+lower = $(subst $(1),$(shell echo $(1) | tr A-Z_ a-z-),$(1))
 options = $(foreach name,$(call given,$(1)),--$(call lower,$(name)) '$(subst ','\'',$($(name)))')
 flags = $(foreach name,$(call given,$(1)),--$(call lower,$(name)))
 
@@ -16,8 +16,9 @@ help: ## print this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: setup ## your app as on Lambda: make run [APP=DIR] [CMD='COMMAND'] [PORT=3000] ..., see docs/local.md
-	@exec $(PYTHON) -m local.run $(call options,APP CMD PORT SOURCE STAGE HOST ENVIRONMENTS) $(call flags,RELOAD JSON)
+run: setup ## your app as on Lambda: make run [APP=DIR] [RUNTIME=bun] [PORT=3000] ..., see docs/local.md
+	@exec $(PYTHON) -m local.run $(call options,APP CMD PORT SOURCE STAGE HOST ENVIRONMENTS RUNTIME INVOKE_MODE) $(call flags,RELOAD FREEZE JSON) \
+	  $(if $(filter 1,$(INSTALL_SCRIPTS)),--install-scripts)
 
 .PHONY: smoke
 smoke: setup ## send real requests through the whole chain, and say what came back
@@ -30,6 +31,14 @@ test: setup ## all tests; what cannot run here says why
 .PHONY: test-arm64
 test-arm64: setup ## the functions' tests out of the arm64 layer, emulated (slow)
 	@LOCAL_ARCHITECTURE=arm64 $(PYTHON) -m pytest tests/integration/test_function.py
+
+.PHONY: test-systems
+test-systems: setup ## every example out of the real layers, and the figures of docs/systems.md (some minutes)
+	@SYSTEMS=all $(PYTHON) -m pytest tests/systems
+
+.PHONY: test-containers
+test-containers: setup ## the tests under a container engine, with the layers built in one (two minutes)
+	@CONTAINERS=all $(PYTHON) -m pytest tests/containers
 
 .PHONY: unit
 unit: setup ## the fast tests: no layer, no emulator
@@ -75,8 +84,8 @@ shellcheck: setup ## the shell scripts
 	@$(PYTHON) -m local.tools shellcheck $(SHELL_FILES)
 
 .PHONY: layer
-layer: setup ## dist/fairlead-x86_64.zip and dist/fairlead-arm64.zip [WITH=orjson,brotli]
-	@./build-layer.sh $(if $(WITH),--with '$(WITH)')
+layer: setup ## dist/fairlead-x86_64.zip and dist/fairlead-arm64.zip [WITH=orjson,brotli] [RUNTIMES=bun,deno]
+	@./build-layer.sh $(if $(WITH),--with '$(WITH)') $(if $(RUNTIMES),--with-runtime '$(RUNTIMES)')
 
 .PHONY: layers-in-container
 layers-in-container: ## the same in a Debian container (docker or podman): for machines without apt
@@ -87,14 +96,14 @@ image: setup ## dist/fairlead-image.tar: both layers as a container image to COP
 	@$(PYTHON) -m layer.image
 
 .PHONY: publish
-publish: setup ## both layers to AWS: make publish REGIONS="eu-west-1 us-east-1" [PUBLIC=1] [NAME=...] [BUCKET_PREFIX=...]
+publish: setup ## the layers to AWS: make publish REGIONS="eu-west-1 us-east-1" [RUNTIMES=bun] [PUBLIC=1] [NAME=...] [BUCKET_PREFIX=...]
 	@$(PYTHON) -m layer.publish --regions $(REGIONS) $(call options,NAME) \
-	  $(if $(filter 1,$(PUBLIC)),$(call flags,PUBLIC)) \
+	  $(if $(RUNTIMES),--runtimes $(RUNTIMES)) $(if $(filter 1,$(PUBLIC)),$(call flags,PUBLIC)) \
 	  $(if $(call given,BUCKET_PREFIX),--bucket-prefix '$(BUCKET_PREFIX)')
 
 .PHONY: check-layer
-check-layer: setup ## would it run on Lambda? make check-layer FILE=layer.zip [FUNCTION=DIR]
-	@$(PYTHON) -m layer.check '$(FILE)' $(if $(FUNCTION),--function '$(FUNCTION)')
+check-layer: setup ## would it run on Lambda? make check-layer FILE=layer.zip [FUNCTION=DIR] [LAYERS="other.zip ..."]
+	@$(PYTHON) -m layer.check '$(FILE)' $(if $(FUNCTION),--function '$(FUNCTION)') $(if $(LAYERS),--layers $(LAYERS))
 
 .PHONY: setup
 setup: ## .venv with the pinned tools (every other target does this first)

@@ -19,21 +19,41 @@ n=0; until rmdir "$0" || [ ! -d "$0" ] || [ $((n += 1)) -ge 200 ]; do sleep 0.05
 """
 
 
-class Cgroup:
-    """A cgroup that ends with this process, whatever ends it. ``last_words`` are a file in it and what to write there
-    before the end."""
+class Refused(Exception):
+    """This user may not make a cgroup there, or not put processes into it."""
 
-    def __init__(self, directory: Path, last_words: tuple[str, str] = ("", "")) -> None:
-        self.directory = directory
-        # After SIGKILL we could not remove the directory, so somebody else waits to do it; in a session of its own, for
-        # Ctrl-C in the terminal is not meant for it.
+
+class Cgroup:
+    """A new cgroup below ``parent`` that ends with this process, whatever ends it.
+
+    Of ``settings``, files and what they are to hold, the first has to be there; not every kernel has the others.
+    ``last_words`` are a file in it and what to write there before the end. Raises ``Refused``.
+    """
+
+    def __init__(self, parent: Path, settings: Mapping[str, str], last_words: tuple[str, str] = ("", "")) -> None:
+        self.directory = parent / f"fairlead-{os.getpid()}-{secrets.token_hex(4)}"
+        # After SIGKILL we could not remove the directory, so somebody else waits to do it, from before it is there; in
+        # a session of its own, for Ctrl-C in the terminal is not meant for it.
         self._remover = subprocess.Popen(
-            ["/bin/sh", "-c", REMOVE_AFTERWARDS, str(directory), *last_words],
+            ["/bin/sh", "-c", REMOVE_AFTERWARDS, str(self.directory), *last_words],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        try:
+            self._make(settings)
+        except (OSError, subprocess.CalledProcessError) as error:
+            self.release()
+            raise Refused(str(error)) from error
+
+    def _make(self, settings: Mapping[str, str]) -> None:
+        self.directory.mkdir()
+        for position, (name, value) in enumerate(settings.items()):
+            if position == 0 or (self.directory / name).exists():
+                (self.directory / name).write_text(value)
+        # To be allowed to make a cgroup is not yet to be allowed to move into it.
+        subprocess.run(self.applied_to(["true"]), check=True, capture_output=True)
 
     def applied_to(self, command: list[str]) -> list[str]:
         """``command`` as one that runs in it."""
@@ -53,28 +73,6 @@ class Cgroup:
     def release(self) -> None:
         """Remove it; its processes must be gone or going."""
         self._remover.communicate()
-
-
-def made(parent: Path, settings: Mapping[str, str]) -> Path | None:
-    """A new cgroup below ``parent`` that this user can put processes into, or None.
-
-    Of ``settings`` the first has to be there; not every kernel has the others.
-    """
-    directory = parent / f"fairlead-{os.getpid()}-{secrets.token_hex(4)}"
-    try:
-        directory.mkdir()
-    except OSError:
-        return None
-    try:
-        for position, (name, value) in enumerate(settings.items()):
-            if position == 0 or (directory / name).exists():
-                (directory / name).write_text(value)
-        # To be allowed to make a cgroup is not yet to be allowed to move into it.
-        subprocess.run(["/bin/sh", "-c", ENTER, str(directory), "true"], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        directory.rmdir()
-        return None
-    return directory
 
 
 def ours(membership: str, mounts: str, controller: str) -> Iterator[tuple[bool, Path, Path]]:

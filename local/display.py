@@ -56,9 +56,14 @@ def readable(served: Served, at: str) -> str:
     warmth = f"  {'cold' if served.is_cold else 'warm'}" if served.environment else ""
     line = (
         f"{at}  {environment}  {served.method} {served.target}  {served.status}  "
-        f"{served.body_bytes:,} B  {served.duration_ms:,.1f} ms{warmth}"
+        f"{served.body_bytes:,} B  {_duration(served)}{warmth}"
     )
     return "\n".join([line, *(f"          {problem}" for problem in served.problem)])
+
+
+def _duration(served: Served) -> str:
+    whole = f"{served.duration_ms:,.1f} ms"
+    return whole if served.first_byte_ms is None else f"{served.first_byte_ms:,.1f} ms, all after {whole}"
 
 
 class JsonLines:
@@ -74,7 +79,12 @@ class JsonLines:
         self._write("output", {"environment": environment, "line": line})
 
     def served(self, served: Served) -> None:
-        self._write("request", {**served._asdict(), "duration_ms": round(served.duration_ms, 3)})
+        first = served.first_byte_ms
+        times = {
+            "duration_ms": round(served.duration_ms, 3),
+            "first_byte_ms": None if first is None else round(first, 3),
+        }
+        self._write("request", {**served._asdict(), **times})
 
     def _write(self, kind: str, members: dict[str, object]) -> None:
         stamp = datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -18,15 +18,20 @@ from .sandbox import Reply
 class Function(Protocol):
     """What a ``Sandbox`` is to an environment."""
 
-    def invoke(self, payload: bytes) -> Reply: ...
+    def invoke(self, payload: bytes, *, on_answer: Callable[[Reply], object]) -> Reply: ...
     def stop(self) -> None: ...
 
 
 class Outcome(NamedTuple):
-    """A reply, and the number of the environment that gave it."""
+    """A reply, and the number of the environment that gave it.
+
+    ``end`` has what the invocation ended with, as soon as the environment can serve again; for an answer that is
+    streamed, or is there early, it comes later than this. None: it is ``reply``.
+    """
 
     reply: Reply
     environment: int
+    end: Future[Reply] | None = None
 
 
 # Gets the environment's number and whether it is alone; gives a started function or raises LocalFailure, LayerError.
@@ -95,7 +100,9 @@ class Environments:
     def submit(self, payload: bytes) -> Future[Outcome]:
         """Invoke the function. Waits for an environment; the result is the ``Outcome`` or raises as ``start`` does."""
         environment = self._taken()
-        return environment.thread.submit(self._invoke, environment, payload)
+        outcome: Future[Outcome] = Future()
+        environment.thread.submit(self._invoke, environment, payload, outcome)
+        return outcome
 
     def stop(self) -> None:
         """End all of them, whatever they do, and refuse whoever waits for one."""
@@ -156,18 +163,30 @@ class Environments:
         finally:
             self._give_back(environment, environment.function is not None)
 
-    def _invoke(self, environment: Environment, payload: bytes) -> Outcome:
-        is_usable = False
+    def _invoke(self, environment: Environment, payload: bytes, outcome: Future[Outcome]) -> None:
+        end: Future[Reply] = Future()
+
+        def early(reply: Reply) -> None:
+            outcome.set_result(Outcome(reply, environment.number, end))
+
         try:
-            function = self._begin(environment)
-            if not self._is_open:  # ended while this one was starting: nobody else would end the invocation
-                raise LocalFailure("the environments have ended")
-            outcome = Outcome(function.invoke(payload), environment.number)
-            is_usable = True
-            return outcome
-        finally:
-            # Before the caller has the outcome: the request that follows finds this one idle.
-            self._give_back(environment, is_usable)
+            reply = self._reply(environment, payload, early)
+        except BaseException as error:
+            self._give_back(environment, is_usable=False)
+            (end if outcome.done() else outcome).set_exception(error)
+            return
+        # Before the caller has the end: the request that follows finds this one idle.
+        self._give_back(environment, is_usable=True)
+        if outcome.done():
+            end.set_result(reply)
+        else:
+            outcome.set_result(Outcome(reply, environment.number))
+
+    def _reply(self, environment: Environment, payload: bytes, early: Callable[[Reply], object]) -> Reply:
+        function = self._begin(environment)
+        if not self._is_open:  # ended while this one was starting: nobody else would end the invocation
+            raise LocalFailure("the environments have ended")
+        return function.invoke(payload, on_answer=early)
 
     def _begin(self, environment: Environment) -> Function:
         if environment.function is None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from .cgroup import Cgroup, counter, made, ours, texts
+from .cgroup import Cgroup, Refused, counter, ours, texts
 from .failures import LocalFailure
 
 PATIENCE_S = 5.0
@@ -33,17 +33,18 @@ Place = tuple[Path, Switch]
 class Freezer(Cgroup):
     """A cgroup that processes are put into to be frozen."""
 
-    def __init__(self, directory: Path, switch: Switch) -> None:
-        super().__init__(directory, last_words=(switch.file, switch.thaw))
+    def __init__(self, parent: Path, switch: Switch) -> None:
+        super().__init__(parent, {switch.file: switch.thaw}, last_words=(switch.file, switch.thaw))
         self._switch = switch
 
     @classmethod
     def of(cls, places: list[Place]) -> Freezer:
         """A freezer in the first place that takes one. Raises ``LocalFailure`` when none does."""
         for parent, switch in places:
-            directory = made(parent, {switch.file: switch.thaw})
-            if directory:
-                return cls(directory, switch)
+            try:
+                return cls(parent, switch)
+            except Refused:
+                continue
         raise LocalFailure(
             "the function cannot be frozen between invocations: that needs a cgroup (v2, or v1's freezer), and this "
             "user may not make one; run as root, or in a delegated cgroup: `systemd-run --user --scope -p Delegate=yes`"

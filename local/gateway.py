@@ -7,6 +7,7 @@ hands over the target, the names and the values as they were sent; a framework w
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 import time
 import uuid
@@ -25,8 +26,11 @@ from . import sources
 from .environments import Outcome
 from .failures import LocalFailure
 from .ports import LOOPBACK
-from .sources.reply import from_reply
+from .sources.reply import BODILESS, from_reply
+from .sources.streamed import from_unstreamed
 from .sources.values import Answer, Arrival, ClientRequest, Front, Refused, Source
+from .streamed_answer import AnswerCut, ClientGone
+from .streamed_response import StreamedResponse, abandon, begun
 
 IDLE_S = 60.0
 RECEIVE_BYTES = 65536
@@ -46,6 +50,7 @@ class Served(NamedTuple):
     is_cold: bool
     environment: int  # which one served it; 0 when none did
     problem: tuple[str, ...]
+    first_byte_ms: float | None = None  # when the head of a streamed answer was there; None: it came in one piece
 
 
 class RefusedRequest(Exception):
@@ -63,6 +68,7 @@ class Result(NamedTuple):
     answer: Answer
     is_cold: bool = False
     environment: int = 0
+    stream: StreamedResponse | None = None  # what comes after the answer's head
 
 
 class Gateway:
@@ -127,8 +133,10 @@ class Gateway:
                 connection.settimeout(IDLE_S)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._serve_requests(connection, client_ip)
-        except OSError:
+        except (OSError, ClientGone):
             pass  # the browser went away, which is its right
+        except AnswerCut:
+            pass  # by closing without an end, the browser sees that there was none
         finally:
             with self._lock:
                 self._connections.discard(connection)
@@ -150,32 +158,81 @@ class Gateway:
             if request is None:
                 return
             started = time.monotonic()
-            result = self._result(request, client_ip)
-            if request.method == "HEAD":  # content-length still says what GET would bring
-                result = _without_body(result)
-            # Before it is sent: whoever has the answer can count on the line.
-            self._report(request, result, started)
-            connection.sendall(response_bytes(http, result.answer.response))
+            result = self._result(request, client_ip, connection)
+            if result.stream:
+                self._relay(http, connection, request, result, result.stream, started)
+            else:
+                if request.method == "HEAD":  # content-length still says what GET would bring
+                    result = _without_body(result)
+                # Before it is sent: whoever has the answer can count on the line.
+                self._report(request, result, started)
+                connection.sendall(response_bytes(http, result.answer.response))
             if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
                 return
             http.start_next_cycle()
 
-    def _result(self, request: ClientRequest, client_ip: str) -> Result:
+    def _result(self, request: ClientRequest, client_ip: str, connection: socket.socket) -> Result:
         source, front = self._source, self._front
         try:
             arrival = Arrival(client_ip, time.time(), str(uuid.uuid4()))
-            outcome = self._submit(sources.encoded(source.to_event(request, front, arrival))).result(source.patience_s)
+            asked = self._submit(sources.encoded(source.to_event(request, front, arrival)))
+            outcome = asked.result(source.patience_s)
         except Refused as error:
             return Result(Answer(source.own_page(error.status), (str(error),)))
         except TimeoutError:
+            asked.add_done_callback(abandon)
             words = f"{source.name} waits no longer than {source.patience_s:.0f} s; the function goes on"
             return Result(Answer(source.own_page(504), (words,)))
         except (LocalFailure, LayerError) as failure:
             return Result(Answer(source.own_page(502), (str(failure),)))
-        answer = from_reply(source, request, front, outcome.reply.status, outcome.reply.body)
+        answer, stream = self._answer(request, outcome, connection)
         notices = [outcome.reply.notice] if outcome.reply.notice else []
         answer = answer._replace(problem=(*source.warnings(request, front), *answer.problem, *notices))
-        return Result(answer, outcome.reply.is_cold, outcome.environment)
+        return Result(answer, outcome.reply.is_cold, outcome.environment, stream)
+
+    def _answer(
+        self, request: ClientRequest, outcome: Outcome, connection: socket.socket
+    ) -> tuple[Answer, StreamedResponse | None]:
+        source, reply = self._source, outcome.reply
+        if reply.stream:
+            return begun(source, outcome, connection)
+        if self._front.is_streaming:
+            return from_unstreamed(source, reply.status, reply.body), None
+        return from_reply(source, request, self._front, reply.status, reply.body), None
+
+    def _relay(
+        self,
+        http: h11.Connection,
+        connection: socket.socket,
+        request: ClientRequest,
+        result: Result,
+        stream: StreamedResponse,
+        started: float,
+    ) -> None:
+        """Send a streamed answer while it comes. Raises ``AnswerCut``, ``ClientGone``, ``OSError``: no proper end."""
+        first_byte_ms = _since(started)
+        head, problem, sent = result.answer.response, result.answer.problem, 0
+        has_body = request.method != "HEAD" and head.status not in BODILESS
+        try:
+            connection.sendall(head_bytes(http, head))
+            for piece in stream.pieces():
+                if has_body:
+                    connection.sendall(http.send(h11.Data(data=piece)) or b"")
+                    sent += len(piece)
+            problem += stream.notices()
+        except AnswerCut:
+            problem += ("the client gets an incomplete answer:", *stream.failure())
+            if http.their_http_version == b"1.0":  # there a body ends with its connection: only a reset shows it
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            raise
+        except (ClientGone, OSError):
+            problem += (f"the client went away after {sent:,} bytes of the answer",)
+            raise
+        finally:
+            stream.close()
+            result = result._replace(answer=Answer(head, problem))
+            self._report(request, result, started, sent, first_byte_ms)
+        connection.sendall(http.send(h11.EndOfMessage()) or b"")
 
     def _refuse(
         self, http: h11.Connection, connection: socket.socket, request: ClientRequest, status: int, words: str
@@ -188,21 +245,32 @@ class Gateway:
         while connection.recv(RECEIVE_BYTES):
             pass
 
-    def _report(self, request: ClientRequest, result: Result, started: float) -> None:
-        duration_ms = (time.monotonic() - started) * 1000
-        answer, is_cold, environment = result
+    def _report(
+        self,
+        request: ClientRequest,
+        result: Result,
+        started: float,
+        streamed_bytes: int = 0,
+        first_byte_ms: float | None = None,
+    ) -> None:
+        answer = result.answer
         self._on_served(
             Served(
                 request.method,
                 request.target,
                 answer.response.status,
-                len(answer.response.body),
-                duration_ms,
-                is_cold,
-                environment,
+                len(answer.response.body) + streamed_bytes,
+                _since(started),
+                result.is_cold,
+                result.environment,
                 answer.problem,
+                first_byte_ms,
             )
         )
+
+
+def _since(started: float) -> float:
+    return (time.monotonic() - started) * 1000
 
 
 def _without_body(result: Result) -> Result:
@@ -270,12 +338,17 @@ def response_bytes(http: h11.Connection, response: HttpResponse) -> bytes:
     return b"".join(_response_parts(http, response))
 
 
-def _response_parts(http: h11.Connection, response: HttpResponse) -> Iterator[bytes]:
+def head_bytes(http: h11.Connection, response: HttpResponse) -> bytes:
+    """The same without the body: h11 says how that will be framed when ``response`` does not."""
     fields = [(name.encode(), value.encode()) for name, value in response.headers]
     if header(response.headers, "date") is None:
         fields.append((b"date", formatdate(usegmt=True).encode()))
     head = h11.Response(status_code=response.status, headers=fields, reason=response.reason.encode())
-    yield http.send(head) or b""
+    return http.send(head) or b""
+
+
+def _response_parts(http: h11.Connection, response: HttpResponse) -> Iterator[bytes]:
+    yield head_bytes(http, response)
     if response.body:
         yield http.send(h11.Data(data=response.body)) or b""
     yield http.send(h11.EndOfMessage()) or b""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from .cgroup import Cgroup, counter, made, ours, texts
+from .cgroup import Cgroup, Refused, counter, ours, texts
 
 MIB = 1024 * 1024
 # A cgroup that may get a child, and what to write into the child: the limit first, then what not every kernel has.
@@ -20,9 +20,10 @@ class MemoryLimit(Cgroup):
     def of(cls, megabytes: int) -> MemoryLimit | None:
         """A limit of ``megabytes`` MiB, or None where this user may not set one."""
         for parent, settings in _places(megabytes):
-            directory = made(parent, settings)
-            if directory:
-                return cls(directory)
+            try:
+                return cls(parent, settings)
+            except Refused:
+                continue
         return None
 
     @property

@@ -88,6 +88,17 @@ def tell(info: int, init: int) -> None:
         os.close(info)
 
 
+def become(command: list[str], plan: Mapping[str, Any]) -> NoReturn:
+    """This process is ``command`` from here on, where and with the environment that ``plan`` says; 127 if it cannot be,
+    as a shell has it."""
+    try:
+        os.chdir(plan["directory"])
+        os.execve(command[0], command, plan["environment"])
+    except OSError as error:
+        print(f"{command[0]}: {error}", file=sys.stderr, flush=True)
+    os._exit(127)
+
+
 def _map_ids(user: int, group: int) -> None:
     Path("/proc/self/setgroups").write_text("deny")  # without it an ordinary user may not map a group
     Path("/proc/self/uid_map").write_text(f"{rootfs.UID} {user} 1")
@@ -155,13 +166,8 @@ def _start(plan: dict[str, Any], command: list[str]) -> int:
     child = os.fork()
     if child:
         return child
-    try:
-        os.setsid()
-        os.chdir(plan["directory"])
-        os.execve(command[0], command, plan["environment"])
-    except OSError as error:
-        print(f"{command[0]}: {error}", file=sys.stderr, flush=True)
-    os._exit(127)
+    os.setsid()
+    become(command, plan)
 
 
 def _reaped(child: int) -> int:

@@ -15,11 +15,10 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
 
 from . import linux
 from .cache import CHECKOUT
-from .namespaces import info_fd, tell
+from .namespaces import become, info_fd, tell
 from .processes import below
 
 BOOTSTRAP = CHECKOUT / "bootstrap"
@@ -60,21 +59,12 @@ def main(arguments: Sequence[str]) -> int:
         plan["environment"]["TMPDIR"] = temporary
         child = os.fork()
         if child == 0:
-            _become(plan, command)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            become(command, plan)
         tell(info, os.getpid())
         status = _ended(child)
         _end_all()
     return status
-
-
-def _become(plan: dict[str, Any], command: list[str]) -> NoReturn:
-    try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        os.chdir(plan["directory"])
-        os.execve(command[0], command, plan["environment"])
-    except OSError as error:
-        print(f"{command[0]}: {error}", file=sys.stderr, flush=True)
-    os._exit(127)
 
 
 def _ended(child: int) -> int:

@@ -17,22 +17,25 @@ from typing import NamedTuple
 from layer import build
 from layer.failures import LayerError
 
-from . import packages, start_script
+from . import start_script
 from .changes import Changes
 from .display import BOOKKEEPING, Display, JsonLines, Readable
 from .environments import Environments, Outcome, Start
 from .failures import LocalFailure
 from .gateway import Gateway, Served
-from .machine import architecture, architecture_of
-from .mounts import TASK_ROOT, Bind
+from .machine import architecture
 from .ports import LOOPBACK, free_ports
+from .prepared import AUTO, RUNTIMES, Prepared, oversize, prepare
 from .sandbox import PORT_VARIABLES, Sandbox
-from .sources import SOURCES
+from .sources import SOURCES, STREAMING
 from .sources.values import Front
+from .streaming_sandbox import StreamingSandbox
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "fastapi"
 PORTS_TRIED = 20
 OUTPUT_LINES = 2000
+BUFFERED, STREAM = "buffered", "stream"
+INVOKE_MODE_VARIABLES = ("FAIRLEAD_INVOKE_MODE", "AWS_LWA_INVOKE_MODE")
 STAGED = ("http-api", "http-api-1", "rest")
 STAGE_NAME = re.compile(r"\$default|[A-Za-z0-9_-]{1,128}")
 
@@ -52,7 +55,11 @@ class Options(NamedTuple):
     binary_media_types: Sequence[str] = ()
     environments: int = 4
     is_reloading: bool = False
+    is_freezing: bool = False  # the function, between invocations
     host: str = LOOPBACK
+    runtime: str = AUTO  # one of RUNTIMES
+    invoke_mode: str = BUFFERED  # or STREAM
+    with_install_scripts: bool = False
 
 
 class Running(NamedTuple):
@@ -76,9 +83,10 @@ def running(
     ``on_output`` gets an environment's number and a line that it wrote, ``on_note`` what happens to the app meanwhile.
     Raises ``LocalFailure`` or ``LayerError``, whose message says what to do.
     """
-    notices = start_script.check(options.app, options.command)
+    start_script.check(options.app, options.command)  # before anything is made
     layer = layer_tree(options.layer)
-    packages.ensure(options.app, layer, architecture_of(layer))
+    app = prepared(options, layer)
+    notices = [*app.notices, *oversize(app)]
     output: deque[str] = deque(maxlen=OUTPUT_LINES)
     begun: deque[Sandbox] = deque(maxlen=1)
 
@@ -107,26 +115,44 @@ def starter(
     """What starts an environment: each looks at the app as it is then, and has a port of its own."""
 
     def start(number: int, is_alone: bool) -> Sandbox:
-        start_script.check(options.app, options.command)
-        installed = packages.ensure(options.app, layer, architecture_of(layer))
-        sandbox = Sandbox(
-            layer,
-            options.app,
+        app = prepared(options, layer)
+        sandbox = (StreamingSandbox if options.invoke_mode == STREAM else Sandbox)(
+            app.layer,
+            app.task,
             {
                 **({"FAIRLEAD_COMMAND": options.command} if options.command else {}),
+                **streaming_environment(options),
                 **options.environment,
                 **({} if is_alone else own_port(options.environment)),
             },
             options.memory_mb,
             options.timeout_s,
-            [Bind(installed, f"{TASK_ROOT}/{packages.FOLDER}")] if installed else [],
+            app.binds,
             lambda line: on_output(number, line),
+            freeze=options.is_freezing,
         )
         sandbox.start()
         on_start(sandbox)
         return sandbox
 
     return start
+
+
+def prepared(options: Options, layer: Path) -> Prepared:
+    """The app as it is now, with what it needs, on Fairlead's ``layer``."""
+    return prepare(
+        options.app,
+        layer,
+        options.runtime,
+        command=options.command,
+        with_install_scripts=options.with_install_scripts,
+    )
+
+
+def streaming_environment(options: Options) -> dict[str, str]:
+    """What makes the function stream, unless the developer has said what it does."""
+    is_said = any(options.environment.get(name) for name in INVOKE_MODE_VARIABLES)
+    return {INVOKE_MODE_VARIABLES[0]: "response_stream"} if options.invoke_mode == STREAM and not is_said else {}
 
 
 def own_port(environment: Mapping[str, str]) -> dict[str, str]:
@@ -149,7 +175,11 @@ def open_gateway(
 ) -> Gateway:
     """A gateway on the port of ``options``, or on the next one that is free."""
     port, source = options.port, SOURCES[options.source]
-    front = Front(stage=options.stage, binary_media_types=options.binary_media_types)
+    front = Front(
+        stage=options.stage,
+        binary_media_types=options.binary_media_types,
+        is_streaming=options.invoke_mode == STREAM,
+    )
     for candidate in range(port, min(port + PORTS_TRIED, 65536)):
         try:
             return Gateway(submit, candidate, on_served, source, front, options.host)
@@ -171,11 +201,15 @@ def parsed(arguments: Sequence[str] | None) -> tuple[Options, Display]:
     add("--binary-media-types", nargs="+", default=[], metavar="TYPE", help="those of a REST API, such as '*/*'")
     add("--environments", type=_number(1, 64), default=4, metavar="N", help="how many at a time (default: 4)")
     add("--reload", action="store_true", help="when a file of the app has changed, serve with new environments")
+    add("--freeze", action="store_true", help="freeze the function between requests, as Lambda does")
     add("--json", action="store_true", help="show JSON lines")
     add("--layer", type=Path, metavar="DIR", help="a layer's unpacked tree (default: built from this checkout)")
     add("--timeout", type=_number(1, 900), default=30, metavar="S", help="the function's timeout (default: 30)")
     add("--memory", type=_number(128, 10240), default=1024, metavar="MB", help="the function's memory (default: 1024)")
+    add("--runtime", choices=RUNTIMES, default=AUTO, help="whose layer is there too (default: its lock file says)")
+    add("--install-scripts", action="store_true", help="let packages run scripts while they are installed")
     add("--env", action="append", default=[], metavar="NAME[=VALUE]", help="set a variable, or pass on your own")
+    add("--invoke-mode", choices=(BUFFERED, STREAM), default=BUFFERED, help="stream: answers are sent while they come")
     given = parser.parse_args(arguments)
     if given.stage and given.source not in STAGED:
         parser.error(f"--stage: {given.source} has no stages; {', '.join(STAGED)} have")
@@ -183,6 +217,8 @@ def parsed(arguments: Sequence[str] | None) -> tuple[Options, Display]:
         parser.error("--stage: a stage's name has letters, digits, - and _ only")
     if given.binary_media_types and given.source != "rest":
         parser.error(f"--binary-media-types: {given.source} has none; a REST API has (--source rest)")
+    if given.invoke_mode == STREAM and given.source not in STREAMING:
+        parser.error(f"--invoke-mode stream: {given.source} takes whole answers only; {', '.join(STREAMING)} stream")
     options = Options(
         app=given.app,
         command=given.cmd,
@@ -196,7 +232,11 @@ def parsed(arguments: Sequence[str] | None) -> tuple[Options, Display]:
         binary_media_types=tuple(given.binary_media_types),
         environments=given.environments,
         is_reloading=given.reload,
+        is_freezing=given.freeze,
         host=given.host,
+        runtime=given.runtime,
+        with_install_scripts=given.install_scripts,
+        invoke_mode=given.invoke_mode,
     )
     return options, JsonLines() if given.json else Readable()
 

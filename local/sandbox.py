@@ -32,6 +32,7 @@ from .memory_limit import MemoryLimit
 from .mounts import TASK_ROOT, Bind
 from .ports import LOOPBACK, free_ports, is_free, is_listening
 from .processes import below, children
+from .streamed_answer import StreamedAnswer
 
 INVOCATIONS = "/2015-03-31/functions/function/invocations"
 DEFAULT_APP_PORT = 8080
@@ -67,6 +68,13 @@ class Reply(NamedTuple):
     body: bytes
     is_cold: bool  # the init phase was part of this invocation
     notice: str = ""  # what this machine saw and the emulator does not say: out of memory
+    stream: StreamedAnswer | None = None  # to be read instead of ``body``, before the invocation is over
+
+
+def unheard(reply: Reply) -> None:
+    """For who does not care for an early answer: what ``invoke`` gives has it too, unless it is streamed."""
+    if reply.stream:
+        reply.stream.close()
 
 
 class Sandbox:
@@ -107,6 +115,7 @@ class Sandbox:
         self._lines: deque[str] = deque(maxlen=OUTPUT_LINES)
         self._one_at_a_time = threading.Lock()
         self._end = threading.Lock()
+        self._ending = threading.Lock()
         self._is_cold = True
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
@@ -169,9 +178,16 @@ class Sandbox:
             self.stop()
             raise
 
-    def invoke(self, payload: bytes, headers: Mapping[str, str] | None = None) -> Reply:
+    def invoke(
+        self,
+        payload: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        on_answer: Callable[[Reply], object] = unheard,
+    ) -> Reply:
         """Send one event and wait for its answer. Callers wait for each other: an environment serves one at a time.
 
+        ``on_answer`` gets an answer that is there before the invocation is over; the emulator has none.
         Raises ``LocalFailure`` when the emulator is gone.
         """
         with self._one_at_a_time:  # not only for the order: two requests at once crash the emulator
@@ -269,7 +285,8 @@ class Sandbox:
     def _start_emulator(self, enclosed: Enclosure) -> None:
         for _ in range(3):  # a free port may be somebody else's before the emulator listens
             port, api_port = free_ports(2)
-            self._launch(enclosed, _emulator_options(port, api_port))
+            self._lines.clear()
+            self._launch(enclosed, [*enclosed.emulator, *_emulator_options(port, api_port), *enclosed.bootstrap])
             if self._waited_for(port):
                 self._client = urllib3.HTTPConnectionPool(LOOPBACK, port, maxsize=1, block=True)
                 return
@@ -278,13 +295,9 @@ class Sandbox:
                 break
         raise LocalFailure("the sandbox did not start: " + ("\n".join(self._lines) or "it wrote nothing"))
 
-    def _launch(self, enclosed: Enclosure, options: list[str]) -> None:
-        self._lines.clear()
+    def _launch(self, enclosed: Enclosure, program: list[str]) -> None:
         read_end, write_end = os.pipe()
-        command = [
-            *(*enclosed.program, "--info-fd", str(write_end), *enclosed.arguments),
-            *(*enclosed.emulator, *options, *enclosed.bootstrap),
-        ]
+        command = [*enclosed.program, "--info-fd", str(write_end), *enclosed.arguments, *program]
         try:
             self._process = subprocess.Popen(
                 self.memory_limit.applied_to(command) if self.memory_limit else command,
@@ -323,13 +336,17 @@ class Sandbox:
         return False
 
     def _end_process(self) -> None:
-        if self._process is None or self._reader is None:
-            return
-        _end_in_order(self._process, self.emulator_pid)
-        self._reader.join()  # the pipe ends when its last holder has: nothing runs any more
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        self._process = self._reader = None
+        with self._ending:  # who stops all this may come together with who has waited too long
+            if self._process is None or self._reader is None:
+                return
+            self._tell_to_end(self._process)
+            self._reader.join()  # the pipe ends when its last holder has: nothing runs any more
+            assert self._process.stdout is not None
+            self._process.stdout.close()
+            self._process = self._reader = None
+
+    def _tell_to_end(self, process: subprocess.Popen[bytes]) -> None:
+        _end_in_order(process, self.emulator_pid)
 
 
 def _emulator_options(port: int, api_port: int) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from layer.programs import called
+
 from .failures import LocalFailure
 
 START_SCRIPT = "run.sh"
@@ -16,9 +18,27 @@ def check(app: Path, command: str, handler: str = START_SCRIPT) -> list[str]:
 
     Raises ``LocalFailure`` when there is nothing to run, or something that cannot run.
     """
+    check_folder(app)
+    return [] if command else _check_script(app / handler, handler)
+
+
+def check_folder(app: Path) -> None:
+    """Raises ``LocalFailure`` when the app's folder is none."""
     if not app.is_dir():
         raise LocalFailure(f"there is no folder {app}: --app takes the folder that has your app in it")
-    return [] if command else _check_script(app / handler, handler)
+
+
+def lacking(app: Path, command: str, layer: Path, handler: str = START_SCRIPT) -> list[str]:
+    """A sentence for each runtime that the start calls and ``layer``, the tree of ``/opt``, does not have."""
+    script = app / handler
+    text = command.encode() if command else script.read_bytes() if script.is_file() else b""
+    where = "the command" if command else handler
+    return [
+        f"{where} calls {name}, and no layer has it: say RUNTIME={name} (--runtime {name}), and on Lambda attach the "
+        f"layer that `./build-layer.sh --with-runtime {name}` makes"
+        for name in called(text)
+        if not (layer / "bin" / name).exists()
+    ]
 
 
 def _check_script(script: Path, name: str) -> list[str]:

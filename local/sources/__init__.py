@@ -12,7 +12,7 @@ import orjson
 from runtime.invocation import PAYLOAD_LIMIT
 
 from . import balanced, payload_1, payload_2
-from .values import ClientRequest, Limits, Refused, Source
+from .values import ClientRequest, Limits, Refused, Source, Streaming
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
 API_GATEWAY = Limits(request_body=10 * 1024 * 1024, request_head=10_240, response_head=10_240)
@@ -27,6 +27,7 @@ SOURCES = {
             payload_2.function_url_event,
             payload_2.function_url_answer,
             payload_2.function_url_page,
+            streaming=Streaming(payload_2.function_url_head, takes_raw=True),
         ),
         Source(
             "http-api",
@@ -52,6 +53,7 @@ SOURCES = {
             API_GATEWAY,
             patience_s=29,
             warnings=payload_1.rest_warnings,
+            streaming=Streaming(payload_1.rest_head, takes_raw=False),
         ),
         Source(
             "alb",
@@ -79,6 +81,7 @@ SOURCES = {
     )
 }
 DEFAULT = SOURCES["function-url"]
+STREAMING = tuple(name for name, source in SOURCES.items() if source.streaming)
 
 
 def check_head(source: Source, request: ClientRequest) -> None:

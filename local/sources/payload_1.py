@@ -13,7 +13,7 @@ import orjson
 from runtime.messages import HttpResponse, header
 
 from . import reply
-from .payload_2 import ACCOUNT, API_ID, API_TYPE, DEFAULT_STAGE, JSON, api_path
+from .payload_2 import ACCOUNT, API_ID, API_TYPE, DEFAULT_STAGE, JSON, api_path, cookie_lines
 from .request import (
     base64_body,
     body_of,
@@ -35,6 +35,8 @@ DEFAULT_REST_STAGE = "prod"
 # The edge in front of a REST API spells these names its own way and keeps the client's spelling of all others.
 CANONICAL = {"host": "Host", "user-agent": "User-Agent", "authorization": "Authorization"}
 REST_KEYS = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/response-transfer-mode-lambda.html
+REST_PRELUDE_KEYS = {"statusCode", "headers", "multiValueHeaders", "cookies"}
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html
 REMAPPED = {"connection", "content-md5", "date", "max-forwards", "server", "user-agent", "www-authenticate"}
 REMAPPED_PREFIX = "x-amzn-remapped-"
@@ -156,15 +158,23 @@ def rest_answer(document: object, payload: bytes, request: ClientRequest, front:
     """A Lambda proxy response: five keys, none of them required, and no other."""
     if not isinstance(document, dict):
         raise Malformed("it is no object")
-    if unknown := document.keys() - REST_KEYS:
-        raise Malformed(f"a REST API takes no key but {', '.join(sorted(REST_KEYS))}; this has {', '.join(unknown)}")
+    reply.only(document, REST_KEYS, "a REST API")
     status = document.get("statusCode")
     code = 200 if status is None else reply.status_code(status)
     body, words = _rest_body_bytes(document, request, front)
-    renamed = [
+    return Answer(reply.response(code, _renamed(document), body, JSON), words)
+
+
+def rest_head(prelude: dict[str, Any]) -> HttpResponse:
+    """The head of a streamed answer: no base64 and no binary media types there."""
+    reply.only(prelude, REST_PRELUDE_KEYS, "a REST API")
+    return reply.head(prelude, [*_renamed(prelude), *cookie_lines(prelude)])
+
+
+def _renamed(document: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
         (REMAPPED_PREFIX + name if name in REMAPPED else name, value) for name, value in _lines(document, str, bool)
     ]
-    return Answer(reply.response(code, renamed, body, JSON), words)
 
 
 def _rest_body_bytes(document: dict[str, Any], request: ClientRequest, front: Front) -> tuple[bytes, tuple[str, ...]]:

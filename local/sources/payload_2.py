@@ -33,6 +33,7 @@ API_ID = "fairlead00"
 ACCOUNT = "123456789012"
 DEFAULT_STAGE = "$default"
 JSON = "application/json"
+PRELUDE_KEYS = {"statusCode", "headers", "cookies"}
 # What each calls a body whose function gave no type.
 URL_TYPE, API_TYPE = JSON, "text/plain;charset=UTF-8"
 
@@ -129,17 +130,26 @@ def http_api_answer(document: object, payload: bytes, request: ClientRequest, fr
     return Answer(_response(document, payload, API_TYPE))
 
 
+def function_url_head(prelude: dict[str, Any]) -> HttpResponse:
+    """The head of a streamed answer. What has no type stays without one."""
+    reply.only(prelude, PRELUDE_KEYS, "a Function URL")
+    lines = reply.fields(reply.pairs(prelude.get("headers"), "headers"))
+    return reply.head(prelude, [*lines, *cookie_lines(prelude)])
+
+
 def _response(document: object, payload: bytes, default_type: str) -> HttpResponse:
     if not isinstance(document, dict) or "statusCode" not in document:
         # Documented inference: valid JSON without statusCode is the body of a 200.
         return reply.response(200, [], payload, JSON)
     status = reply.status_code(document["statusCode"])
     lines = reply.fields(reply.pairs(document.get("headers"), "headers"))
-    lines += [("set-cookie", cookie) for cookie in _cookies(document.get("cookies"))]
+    lines += cookie_lines(document)
     return reply.response(status, lines, reply.body_bytes(document), default_type)
 
 
-def _cookies(cookies: object) -> list[str]:
+def cookie_lines(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """Its ``cookies`` as header lines."""
+    cookies = document.get("cookies")
     if cookies is None:
         return []
     if not isinstance(cookies, list) or not all(isinstance(cookie, str) for cookie in cookies):
@@ -147,7 +157,7 @@ def _cookies(cookies: object) -> list[str]:
     for cookie in cookies:
         if reply.UNSAFE_IN_VALUE.search(cookie):
             raise Malformed(f"the cookie {cookie!r} has a control character")
-    return cookies
+    return [("set-cookie", cookie) for cookie in cookies]
 
 
 def function_url_page(status: int) -> HttpResponse:

@@ -29,26 +29,21 @@ def from_reply(source: Source, request: ClientRequest, front: Front, status: int
     The emulator marks an error of the function with nothing but its body, so an object with errorType and errorMessage
     and no statusCode is one; AWS marks it in a header.
     """
-    if payload.startswith(TIMED_OUT):  # an error of the function like any other: the front end would have waited
-        return fault(source, payload.decode(errors="replace"))
-    if status != 200 and not payload:
-        return fault(source, "the runtime ended during its start and said no reason: its output above has it")
+    if words := error_in(status, payload):
+        return fault(source, *words)
     try:
         document = orjson.loads(payload)
     except orjson.JSONDecodeError as error:
-        words = payload[:200].decode(errors="replace")
-        return fault(source, f"the function's answer is not JSON ({error}): {words}")
-    if isinstance(document, dict) and document.keys() >= ERROR_KEYS and "statusCode" not in document:
-        return fault(source, *_described(document))
-    if status != 200:
-        return fault(source, f"the emulator answered {status}: {payload[:200].decode(errors='replace')}")
+        return fault(source, f"the function's answer is not JSON ({error}): {_excerpt(payload)}")
     if len(payload) > source.limits.payload:
         size = f"{len(payload):,} bytes; {source.name} takes {source.limits.payload:,}"
         return fault(source, f"the function's answer is too large: {size}")
     try:
-        return _within_head_limit(source, source.to_answer(document, payload, request, front))
+        answer = source.to_answer(document, payload, request, front)
     except Malformed as error:
         return fault(source, f"the function's answer is malformed: {error}")
+    too_much = head_excess(source, answer.response)
+    return fault(source, too_much) if too_much else answer
 
 
 def fault(source: Source, *words: str) -> Answer:
@@ -56,12 +51,32 @@ def fault(source: Source, *words: str) -> Answer:
     return Answer(source.own_page(502), words)
 
 
-def _within_head_limit(source: Source, answer: Answer) -> Answer:
+def error_in(status: int, payload: bytes) -> tuple[str, ...]:
+    """What an invocation failed with, in lines; none when it did not."""
+    if payload.startswith(TIMED_OUT):  # an error of the function like any other: the front end would have waited
+        return (payload.decode(errors="replace"),)
+    if status != 200 and not payload:
+        return ("the runtime ended during its start and said no reason: its output above has it",)
+    try:
+        document = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        document = None
+    if isinstance(document, dict) and document.keys() >= ERROR_KEYS and "statusCode" not in document:
+        return tuple(_described(document))
+    return () if status == 200 else (f"the emulator answered {status}: {_excerpt(payload)}",)
+
+
+def _excerpt(payload: bytes) -> str:
+    return payload[:200].decode(errors="replace")
+
+
+def head_excess(source: Source, response: HttpResponse) -> str:
+    """A sentence when the header values of ``response`` are more than ``source`` takes."""
     limit = source.limits.response_head
-    size = sum(len(value.encode()) for _, value in answer.response.headers)
+    size = sum(len(value.encode()) for _, value in response.headers)
     if limit is None or size <= limit:
-        return answer
-    return fault(source, f"the answer's header values have {size:,} bytes; {source.name} takes {limit:,}")
+        return ""
+    return f"the answer's header values have {size:,} bytes; {source.name} takes {limit:,}"
 
 
 def _described(document: dict[str, Any]) -> Iterator[str]:
@@ -69,6 +84,12 @@ def _described(document: dict[str, Any]) -> Iterator[str]:
     text = f"{document['errorType']}: {document['errorMessage']}"
     for part in (text, *(trace if isinstance(trace, list) else ())):
         yield from str(part).rstrip("\n").split("\n")
+
+
+def only(document: dict[str, Any], keys: set[str], whose: str) -> None:
+    """Raises ``Malformed`` when there are other keys."""
+    if unknown := document.keys() - keys:
+        raise Malformed(f"{whose} takes no key but {', '.join(sorted(keys))}; this has {', '.join(sorted(unknown))}")
 
 
 def mapping(document: object) -> dict[str, Any]:
@@ -165,6 +186,12 @@ def response(
         lines = [*lines, ("content-type", default_type)]
     length = ("content-length", str(len(body)))
     return HttpResponse(status, reason or reason_of(status), [*lines, length], body)
+
+
+def head(prelude: dict[str, Any], lines: list[tuple[str, str]]) -> HttpResponse:
+    """A response whose body comes later; a prelude without a status means 200."""
+    status = status_code(prelude.get("statusCode", 200))
+    return HttpResponse(status, reason_of(status), lines, b"")
 
 
 def own_page(status: int, content_type: str, body: str, *more: tuple[str, str]) -> HttpResponse:

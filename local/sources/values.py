@@ -34,6 +34,7 @@ class Front(NamedTuple):
     region: str = "us-east-1"
     stage: str = ""  # "": the one that the source has by default
     binary_media_types: Sequence[str] = ()  # REST API only
+    is_streaming: bool = False  # whether it asks the function for a streamed answer
 
 
 class Arrival(NamedTuple):
@@ -80,6 +81,13 @@ def _no_words(_request: ClientRequest, _front: Front) -> Sequence[str]:
     return ()
 
 
+class Streaming(NamedTuple):
+    """What a front end that streams does with answers."""
+
+    to_head: Callable[[dict[str, Any]], HttpResponse]  # of a prelude, a response without its body; Malformed
+    takes_raw: bool  # whether an answer without a prelude is the body of a 200; it is 502 if not
+
+
 class Source(NamedTuple):
     """One kind of front end, as pure functions and figures."""
 
@@ -91,3 +99,4 @@ class Source(NamedTuple):
     patience_s: float | None = None  # after how long it gives the function up and answers 504
     check: Callable[[ClientRequest], None] = _accept  # raises Refused, by the head alone
     warnings: Callable[[ClientRequest, Front], Sequence[str]] = _no_words  # what the developer should know of a request
+    streaming: Streaming | None = None  # what it does with an answer that comes bit by bit; None: it takes none

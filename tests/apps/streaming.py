@@ -1,107 +1,129 @@
-"""An app that answers bit by bit, each bit when the test asks for it.
+"""An app whose answers come bit by bit, and only when the test lets them.
 
-``POST /release`` on another connection lets it go on; ``GET /count`` tells how many bytes the last stream has written
-and whether its client went away.
+==========================  ==========================================================================================
+``/events/N``               N server-sent events, each when ``/more`` has been asked for
+``/more``                   lets one more event go; on another connection
+``/bytes/N``                N bytes, in chunks of 64 KiB
+``/endless``                bytes until nobody takes them any more; ``/ended`` answers when that is so
+``/broken``                 four bytes, then the end of the connection
+``/dead``                   four bytes, then the end of the app
+``/silent``                 four bytes, and no more
+``/status/N``               that status, two cookies, no body
+anything else               ``hello``, whole
+==========================  ==========================================================================================
 """
 
 from __future__ import annotations
 
 import _thread
-from _json import encode_basestring_ascii
+import os
 
 from serving import Connection, Gone, Request, serve
 
-HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
-COOKIES = b"set-cookie: a=1\r\nset-cookie: b=2; Path=/\r\nvary: accept\r\nvary: origin\r\n"
-CHUNKED = b"transfer-encoding: chunked\r\n\r\n"
-PIECE = bytes(range(256)) * 256
+CHUNK = bytes(range(256)) * 256
+CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\ntransfer-encoding: chunked\r\n\r\n"
 
-released = _thread.allocate_lock()
-released.acquire()
-state = {"written": 0, "gone": 0}
+
+class Gate:
+    """Lets one through for each ``open``."""
+
+    def __init__(self) -> None:
+        self._lock = _thread.allocate_lock()
+        self._lock.acquire()
+
+    def open(self) -> None:
+        self._lock.release()
+
+    def wait(self) -> None:
+        self._lock.acquire()
+
+
+more, ended = Gate(), Gate()
 
 
 def chunk(data: bytes) -> bytes:
-    """``data`` as one chunk."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def events(connection: Connection, count: int) -> None:
+    connection.send(CHUNKED % b"text/event-stream")
+    for number in range(count):
+        more.wait()
+        connection.send(chunk(b"data: %d\n\n" % number))
+    connection.send(chunk(b""))
+
+
+def some_bytes(connection: Connection, size: int) -> None:
+    connection.send(CHUNKED % b"application/octet-stream")
+    for start in range(0, size, len(CHUNK)):
+        connection.send(chunk(CHUNK[: size - start]))
+    connection.send(chunk(b""))
+
+
+def endless(connection: Connection, _: int) -> None:
+    connection.send(CHUNKED % b"application/octet-stream")
+    try:
+        while True:
+            connection.send(chunk(CHUNK))
+    except OSError:
+        ended.open()
+        raise
+
+
+def begun(connection: Connection) -> None:
+    connection.send((CHUNKED % b"text/plain") + chunk(b"some"))
+
+
+def broken(connection: Connection, _: int) -> None:
+    begun(connection)
+    raise Gone
+
+
+def dead(connection: Connection, _: int) -> None:
+    begun(connection)
+    os._exit(3)
+
+
+def silent(connection: Connection, _: int) -> None:
+    begun(connection)
+    connection.wait_until_gone()
+
+
+def let_one_go(connection: Connection, _: int) -> None:
+    more.open()
+    connection.answer(200)
+
+
+def wait_for_end(connection: Connection, _: int) -> None:
+    ended.wait()
+    connection.answer(200)
+
+
+def status(connection: Connection, number: int) -> None:
+    connection.answer(number, b"", b"set-cookie: a=1", b"set-cookie: b=2", content_type=b"text/plain")
+
+
+ANSWERS = {
+    "events": events,
+    "more": let_one_go,
+    "bytes": some_bytes,
+    "endless": endless,
+    "ended": wait_for_end,
+    "broken": broken,
+    "dead": dead,
+    "silent": silent,
+    "status": status,
+}
 
 
 def handle(connection: Connection, request: Request) -> None:
-    """Do what the path says."""
     connection.read_body(request)
-    name, _, argument = request.path[1:].partition("/")
-    if name == "release":
-        released.release()
-        connection.answer(200)
-    elif name == "count":
-        text = ",".join(f"{encode_basestring_ascii(key)}:{value}" for key, value in state.items())
-        connection.answer(200, b"{" + text.encode() + b"}")
-    elif name in STREAMS:
-        state.update(written=0, gone=0)
-        try:
-            STREAMS[name](connection, argument)
-        except (Gone, OSError):
-            state["gone"] = 1
-            raise
+    _, name, *number = request.path.split("/")
+    answer = ANSWERS.get(name)
+    if answer:
+        answer(connection, int(number[0]) if number else 0)
     else:
-        connection.answer(200, b'"ok"')
+        connection.answer(200, b"hello", content_type=b"text/plain")
 
 
-def events(connection: Connection, argument: str) -> None:
-    """/events-stream/N: the head at once, then N server-sent events, each after a release."""
-    connection.send(HEAD + CHUNKED)
-    for number in range(int(argument)):
-        released.acquire()
-        connection.send(chunk(b"data: %d\n\n" % number))
-    connection.send(b"0\r\n\r\n")
-
-
-def bulk(connection: Connection, argument: str) -> None:
-    """/bulk/N: N times 64 KiB, length announced."""
-    count = int(argument)
-    connection.send(HEAD + COOKIES + b"content-length: %d\r\n\r\n" % (count * len(PIECE)))
-    for _ in range(count):
-        connection.send(PIECE)
-        state["written"] += len(PIECE)
-
-
-def until_close(connection: Connection, argument: str) -> None:
-    """/until-close/N: N times 64 KiB as HTTP/1.0 sends them."""
-    connection.send(b"HTTP/1.0 200 OK\r\ncontent-type: application/octet-stream\r\n\r\n")
-    for _ in range(int(argument)):
-        connection.send(PIECE)
-    raise Gone
-
-
-def breaks_off(connection: Connection, argument: str) -> None:
-    """/breaks-off: a chunk, and after a release the connection is closed in the middle of the next."""
-    connection.send(HEAD + CHUNKED + chunk(b"data: 0\n\n") + b"40\r\nhalf")
-    released.acquire()
-    raise Gone
-
-
-def malformed(connection: Connection, argument: str) -> None:
-    """/malformed: a chunk, and after a release something that is none."""
-    connection.send(HEAD + CHUNKED + chunk(b"data: 0\n\n"))
-    released.acquire()
-    connection.send(b"zz\r\n")
-    connection.wait_until_gone()
-
-
-def quiet(connection: Connection, argument: str) -> None:
-    """/quiet: a chunk, then nothing until the client is gone."""
-    connection.send(HEAD + CHUNKED + chunk(b"data: 0\n\n"))
-    connection.wait_until_gone()
-
-
-STREAMS = {
-    "breaks-off": breaks_off,
-    "bulk": bulk,
-    "events-stream": events,
-    "malformed": malformed,
-    "quiet": quiet,
-    "until-close": until_close,
-}
-
-if __name__ == "__main__":
-    serve(handle)
+serve(handle)

@@ -404,6 +404,10 @@ SERVED = Served("GET", "/x?y", 200, 1365, 270.44, True, 2, ("careful",))
 LINES = {
     "cold": (SERVED, "12:00:00  #2  GET /x?y  200  1,365 B  270.4 ms  cold\n          careful"),
     "warm": (SERVED._replace(is_cold=False, problem=()), "12:00:00  #2  GET /x?y  200  1,365 B  270.4 ms  warm"),
+    "streamed": (
+        SERVED._replace(is_cold=False, problem=(), first_byte_ms=12.34),
+        "12:00:00  #2  GET /x?y  200  1,365 B  12.3 ms, all after 270.4 ms  warm",
+    ),
     "by none": (
         SERVED._replace(is_cold=False, environment=0, problem=()),
         "12:00:00  --  GET /x?y  200  1,365 B  270.4 ms",
@@ -437,6 +441,7 @@ def test_json_lines_are_one_object_each(capsys: pytest.CaptureFixture[str]) -> N
         "is_cold": True,
         "environment": 2,
         "problem": ["careful"],
+        "first_byte_ms": None,
     }
 
 
@@ -449,8 +454,11 @@ class Held:
         self.is_stopped = threading.Event()
         self.payloads: list[bytes] = []
 
-    def invoke(self, payload: bytes) -> Reply:
+    def invoke(self, payload: bytes, *, on_answer: Callable[[Reply], object]) -> Reply:
         self.payloads.append(payload)
+        if payload == b"hold on":
+            on_answer(Reply(200, b"early", False))
+            payload = b"hold"
         if payload == b"hold":
             assert self.goes_on.wait(10)
         if payload == b"die" or self.is_stopped.is_set():
@@ -507,6 +515,16 @@ def test_another_environment_is_started_only_when_all_are_busy(two: Environments
     assert held.result(10).environment == 1
     assert number_of(two) == 1
     assert starter.alone == [True, False]
+
+
+def test_an_environment_that_has_answered_early_is_busy_until_the_end(two: Environments, starter: Starter) -> None:
+    outcome = two.submit(b"hold on").result(10)
+    assert outcome.reply.body == b"early"
+    assert number_of(two) == 2
+    starter.started[0].goes_on.set()
+    assert outcome.end is not None
+    assert outcome.end.result(10).body == b"hold"
+    assert number_of(two) == 1
 
 
 def test_a_request_waits_when_as_many_as_allowed_are_busy(two: Environments, starter: Starter) -> None:
