@@ -1,4 +1,4 @@
-"""Builds the Lambda layers: ``python -m layer.build [x86_64|arm64 ...]`` (``./build-layer.sh`` sets up what it needs).
+"""Builds the Lambda layers; command.py is the command line.
 
 Each step is made once and kept until what it is made from changes: the Debian packages unpacked; the interpreter's part
 of the layer, which takes seconds; the layer itself, which is that part plus our own few files.
@@ -6,13 +6,11 @@ of the layer, which takes seconds; the layer itself, which is that part plus our
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +21,7 @@ from .debian import locked
 from .failures import LayerError
 from .origins import Debian, Origin
 from .recipe import ARCHITECTURES, HOME, LIBRARIES, REPOSITORY, SOURCES, Architecture
+from .toolchain import Toolchain
 
 MANIFEST = f"{HOME}/MANIFEST.json"
 # The time of every file in a zip, so that the same content is the same zip. Any would do: 2024-01-01.
@@ -30,7 +29,20 @@ DEFAULT_EPOCH = 1704067200
 FIRST_ZIP_TIME = 315532800  # 1980-01-01, the first that a zip can hold
 TREES_LAST_S = 24 * 3600
 # Says what is in a layer, and not how it is made: a change here makes no other layer.
-NOT_OF_THE_LAYER = {"check.py", "image.py", "package.py", "publish.py", "wheels.txt"}
+NOT_OF_THE_LAYER = {
+    *(
+        "check.py",
+        "image.py",
+        "merge.py",
+        "npm.py",
+        "package.py",
+        "programs.py",
+        "publish.py",
+        "runtimes.py",
+        "runtimes.txt",
+    ),
+    "wheels.txt",
+}
 
 
 class Places(NamedTuple):
@@ -81,13 +93,11 @@ class _Build:
     def __init__(self, architecture: Architecture, places: Places, choice: Choice) -> None:
         self.architecture = architecture
         self.places = places
-        self.epoch = _epoch()
+        self.epoch = epoch()
         self.own = _own_files()
         self.is_ordinary = choice == Choice()
         parts = places.layers / "parts"
-        self.origin: Origin = (
-            dist.Dist(choice.dist, architecture, parts) if choice.dist else Debian(architecture, parts, places.packages)
-        )
+        self.origin = _origin(architecture, places, choice)
         if choice.packages and self.origin.python != f"python{wheels.PYTHON}":
             raise LayerError(f"--with has packages for Python {wheels.PYTHON}, and PYTHON_DIST is {self.origin.python}")
         self.wheels = wheels.fetch(wheels.choose(choice.packages, architecture), architecture)
@@ -108,7 +118,7 @@ class _Build:
         if not tree.exists():
             kept.once(self.base, self.base_made_from, self._make_interpreter)
             kept.replace(tree, self._make_layer)
-        _forget_others(tree)
+        forget_unused(tree)
         if self.is_ordinary:
             _point(self.places.layers / self.architecture.name, tree)
         return tree
@@ -153,14 +163,26 @@ class _Build:
         self.origin.check(tree)
 
 
+def _origin(architecture: Architecture, places: Places, choice: Choice) -> Origin:
+    parts = places.layers / "parts"
+    return dist.Dist(choice.dist, architecture, parts) if choice.dist else Debian(architecture, parts, places.packages)
+
+
+def toolchain(places: Places = PLACES) -> Toolchain:
+    """What packs zips on this machine. Raises ``LayerError``."""
+    with locked(places.layers):
+        return _origin(recipe.native(), places, chosen()).toolchain
+
+
 def _own_files() -> dict[Path, str]:
     """What of the repository goes into a layer, and where to."""
     runtime = REPOSITORY / "runtime"
+    package = sorted([*runtime.rglob("*.py"), *runtime.rglob("*.mjs")])
     files = {
         REPOSITORY / "bootstrap": "bootstrap",
         REPOSITORY / "LICENSE": f"{interpreter.LICENCES}/fairlead",
         recipe.HERE / "sitecustomize.py": f"{SOURCES}/sitecustomize.py",
-        **{path: f"{SOURCES}/fairlead/{path.relative_to(runtime)}" for path in sorted(runtime.rglob("*.py"))},
+        **{path: f"{SOURCES}/fairlead/{path.relative_to(runtime)}" for path in package},
     }
     if missing := [str(path.relative_to(REPOSITORY)) for path in files if not path.is_file()]:
         raise LayerError(f"this checkout lacks what the layer is made of: {', '.join(missing)}")
@@ -193,59 +215,17 @@ def _point(link: Path, tree: Path) -> None:
     draft.replace(link)
 
 
-def _forget_others(tree: Path) -> None:
-    """Remove the trees that nobody has asked for since yesterday."""
+def forget_unused(tree: Path, pattern: str = "*") -> None:
+    """Remove others beside ``tree``, called like ``pattern``, that nobody has asked for since yesterday."""
     os.utime(tree)
-    for other in tree.parent.iterdir():
-        if time.time() - other.stat().st_mtime > TREES_LAST_S:
+    for other in tree.parent.glob(pattern):
+        if not other.name.startswith(tree.name) and time.time() - other.stat().st_mtime > TREES_LAST_S:
             kept.remove(other)
 
 
-def _epoch() -> int:
+def epoch() -> int:
+    """The time of every file in a zip, in Unix seconds. Raises ``LayerError``."""
     text = os.environ.get("SOURCE_DATE_EPOCH") or str(DEFAULT_EPOCH)
     if not text.isdecimal() or int(text) < FIRST_ZIP_TIME:
         raise LayerError(f"SOURCE_DATE_EPOCH is {text!r}: it takes Unix seconds from {FIRST_ZIP_TIME} (1980) on")
     return int(text)
-
-
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="build-layer.sh", description="Build the Lambda layers into dist/. No root, compiler or Docker is needed."
-    )
-    parser.add_argument(
-        "architectures", nargs="*", metavar="ARCHITECTURE", help=f"{' or '.join(ARCHITECTURES)}; default: both"
-    )
-    parser.add_argument(
-        "--with",
-        dest="packages",
-        default="",
-        metavar="NAME,NAME...",
-        help="packages from PyPI to add: " + ", ".join(sorted({pin.name for pin in wheels.pins()})),
-    )
-    options = parser.parse_args(arguments)
-    if unknown := [name for name in options.architectures if name not in ARCHITECTURES]:
-        parser.error(f"no such architecture: {', '.join(unknown)} (Lambda has {', '.join(ARCHITECTURES)})")
-    choice = chosen()
-    if options.packages:
-        choice = choice._replace(packages=tuple(options.packages.replace(",", " ").split()))
-    try:
-        for architecture in options.architectures or _default(choice):
-            _report(build(architecture, choice=choice))
-    except LayerError as failure:
-        print(f"build-layer.sh: {failure}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _default(choice: Choice) -> Sequence[str]:
-    return dist.architectures(choice.dist) if choice.dist else list(ARCHITECTURES)
-
-
-def _report(layer: Layer) -> None:
-    unpacked = sum(path.stat().st_size for path in layer.tree.rglob("*") if path.is_file())
-    zipped = layer.zip.stat().st_size
-    print(f"{layer.zip.relative_to(REPOSITORY)}  {zipped / 1e6:.2f} MB, {unpacked / 1e6:.1f} MB unpacked", flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

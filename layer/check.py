@@ -18,11 +18,13 @@ from typing import NamedTuple
 from .elf import SYSTEM_GLIBC, dotted
 from .failures import LayerError
 from .package import Entry, Package, load
+from .programs import PROGRAMS, called
 from .recipe import ARCHITECTURES, MOUNT
 
 DIRECT_UPLOAD = 52_428_800  # 50 MiB
 UNPACKED = 262_144_000  # 250 MiB: function and all layers together
 BOOTSTRAP = "bootstrap"
+START_SCRIPT = "run.sh"
 NAMES_SHOWN = 3
 
 LAMBDA_NAMES = {architecture.machine: architecture.name for architecture in ARCHITECTURES.values()}
@@ -35,7 +37,7 @@ SHELLS = re.compile(rb"#!\s*/\S*/(env\s+)?(ba|da)?sh\b")
 
 
 class Upload(NamedTuple):
-    """All that one function consists of; ``layer`` is the one with Fairlead in it."""
+    """All that one function consists of; ``layer`` is the one with Fairlead in it, or a runtime's alone."""
 
     layer: Package
     function: Package | None
@@ -46,6 +48,11 @@ class Upload(NamedTuple):
         """All of them, in the order in which their problems are told."""
         return (self.layer, *([self.function] if self.function else []), *self.others)
 
+    @property
+    def layers(self) -> tuple[Package, ...]:
+        """What is unpacked to ``/opt``."""
+        return (self.layer, *self.others)
+
 
 def problems(upload: Upload) -> list[str]:
     """A sentence for each thing that would fail, in order of the rules; empty when nothing was found."""
@@ -53,11 +60,20 @@ def problems(upload: Upload) -> list[str]:
 
 
 def _has_bootstrap(upload: Upload) -> Iterator[str]:
-    if BOOTSTRAP in upload.layer.entries:
+    if any(BOOTSTRAP in layer.entries for layer in upload.layers):
+        return
+    if runtime := _runtime_of(upload.layer):
+        if upload.function:
+            yield f"layer: it has {runtime} alone, so Lambda has nothing to start: attach Fairlead's layer as well"
         return
     deeper = next((name for name in upload.layer.entries if name.endswith(f"/{BOOTSTRAP}")), "")
     found = f" (it is in {deeper}: zip what is inside of that folder, not the folder)" if deeper else ""
     yield f"layer: there is no {BOOTSTRAP} at its top, so Lambda has nothing to start{found}"
+
+
+def _runtime_of(layer: Package) -> str:
+    """The runtime that ``layer`` is for, ``""`` when it is none of runtimes.py."""
+    return next((name for name, program in PROGRAMS.items() if program.manifest in layer.entries), "")
 
 
 def _one_bootstrap(upload: Upload) -> Iterator[str]:
@@ -66,9 +82,8 @@ def _one_bootstrap(upload: Upload) -> Iterator[str]:
             f"function: it holds a {BOOTSTRAP}, which Lambda starts instead of the layer's: rename it (to app, say), "
             "and make that name the function's handler"
         )
-    for other in upload.others:
-        if BOOTSTRAP in other.entries:
-            yield f"{other.role}: it holds a {BOOTSTRAP} as well, and the layer named last wins: use one of them"
+    for other in [layer for layer in upload.layers if BOOTSTRAP in layer.entries][1:]:
+        yield f"{other.role}: it holds a {BOOTSTRAP} as well, and the layer named last wins: use one of them"
 
 
 def _one_machine(upload: Upload) -> Iterator[str]:
@@ -160,6 +175,17 @@ def _start_scripts(function: Package | None) -> Iterator[Entry]:
     return (entry for entry in entries if entry.script and entry.name != BOOTSTRAP)
 
 
+def _has_runtimes(upload: Upload) -> Iterator[str]:
+    """What ``run.sh`` calls by its bare name. Not Node: functions on a managed runtime have that."""
+    script = upload.function.entries.get(START_SCRIPT) if upload.function else None
+    for name in called(script.script) if script else []:
+        if name != "node" and not any(PROGRAMS[name].path in layer.entries for layer in upload.layers):
+            yield (
+                f"function: {START_SCRIPT} calls {name}, and no layer has it: attach the one that `./build-layer.sh "
+                f"--with-runtime {name}` makes"
+            )
+
+
 def _line_endings(upload: Upload) -> Iterator[str]:
     """With Windows' line ends the kernel looks for an interpreter whose name ends in a carriage return."""
     bootstraps = [(package.role, package.entries.get(BOOTSTRAP)) for package in upload.packages]
@@ -218,6 +244,7 @@ RULES: tuple[Callable[[Upload], Iterator[str]], ...] = (
     _one_machine,
     _c_library,
     _can_be_run,
+    _has_runtimes,
     _line_endings,
     _readable,
     _proper_names,
@@ -236,9 +263,16 @@ def _some(names: Sequence[str]) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m layer.check", description="Would it run on Lambda?")
-    parser.add_argument("layer", type=Path, metavar="LAYER", help="the layer with Fairlead in it: a zip or a directory")
+    parser.add_argument(
+        "layer",
+        type=Path,
+        metavar="LAYER",
+        help="the layer with Fairlead in it, or one with a runtime alone: a zip or a directory",
+    )
     parser.add_argument("--function", type=Path, metavar="DIR_OR_ZIP", help="your function's code")
-    parser.add_argument("--layer", dest="others", nargs="+", action="extend", type=Path, default=[], metavar="OTHER")
+    parser.add_argument(
+        *("--layer", "--layers"), dest="others", nargs="+", action="extend", type=Path, default=[], metavar="OTHER"
+    )
     options = parser.parse_args(arguments)
     try:
         upload = Upload(

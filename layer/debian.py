@@ -173,7 +173,9 @@ class _PrivateApt:
         if missing:
             _say(f"downloading {len(missing)} packages of Debian {self.suite} ({self.architecture})")
             self._download(missing)
-        return [self._package(file) for file in wanted]
+        # dpkg-deb leaves what it unpacks when it is interrupted, and where there is no `rm`.
+        with TemporaryDirectory(dir=self.root) as scratch:
+            return [self._package(file, scratch) for file in wanted]
 
     def _download(self, missing: Sequence[_Wanted]) -> None:
         with TemporaryDirectory(dir=self.root) as arrivals:
@@ -192,11 +194,15 @@ class _PrivateApt:
         path = self.root / "packages" / wanted.file
         return path.exists() and _sha256(path) == wanted.sha256
 
-    def _package(self, wanted: _Wanted) -> Package:
+    def _package(self, wanted: _Wanted, scratch: str) -> Package:
         path = self.root / "packages" / wanted.file
         fields = "${Package}\n${Version}\n${Architecture}\n${source:Package}=${source:Version}"
         shown = subprocess.run(
-            ["dpkg-deb", "--show", f"--showformat={fields}", str(path)], capture_output=True, text=True, check=True
+            ["dpkg-deb", "--show", f"--showformat={fields}", str(path)],
+            env={**os.environ, "TMPDIR": scratch},
+            capture_output=True,
+            text=True,
+            check=True,
         )
         name, version, architecture, source = shown.stdout.split("\n")
         return Package(name, version, architecture, path, wanted.sha256, source)

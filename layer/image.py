@@ -1,8 +1,8 @@
 """The layers as a container image to ``COPY --from``, made without an engine: ``python -m layer.image [TARGET]``.
 
 One file, two ways in. For registries and the engines of today: an OCI image layout (image-spec 1.1, image-layout.md)
-whose index has linux/amd64 and linux/arm64. For ``docker load`` of engines that do not read that: ``manifest.json``,
-which names the same blobs, one tag per architecture.
+with three names: the version leads to an index of linux/amd64 and linux/arm64, ``amd64`` and ``arm64`` to one of them.
+For engines that do not read that: ``manifest.json``, which names the same blobs, by tags of one architecture each.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from .recipe import ARCHITECTURES, MOUNT
 
 NAME = "fairlead"
 TARGET = build.PLACES.dist / f"{NAME}-image.tar"
+# A short name in full, as `docker save` writes it too: containerd takes names as they are, and the `docker` before it
+# finds no other.
+DOCKERS = "docker.io/library/"
 OCI = "application/vnd.oci.image"
 Document = dict[str, object]
 
@@ -113,12 +116,20 @@ def _layout(images: Sequence[Image], name: str) -> Iterator[tuple[str, bytes]]:
         {**image.manifest.descriptor, "platform": {"architecture": image.platform, "os": "linux"}} for image in images
     ]
     index = _json_blob("index.v1", {"manifests": manifests, **_schema("index")})
-    names = {"org.opencontainers.image.ref.name": __version__, "io.containerd.image.name": f"{name}:{__version__}"}
+    # One name for both would do for registries, but what reads this layout does not read manifest.json as well, and so
+    # would miss the names there.
+    named = [_named(name, __version__, index), *(_named(name, image.platform, image.manifest) for image in images)]
     yield "oci-layout", _json({"imageLayoutVersion": "1.0.0"})
-    yield "index.json", _json({"manifests": [{**index.descriptor, "annotations": names}], **_schema("index")})
+    yield "index.json", _json({"manifests": named, **_schema("index")})
     yield "manifest.json", _json([_loadable(image, name) for image in images])
     for blob in (index, *(blob for image in images for blob in (image.manifest, image.config, image.layer))):
         yield blob.path, blob.content
+
+
+def _named(name: str, tag: str, blob: Blob) -> Document:
+    """A descriptor with the names by which skopeo and containerd find it."""
+    names = {"org.opencontainers.image.ref.name": tag, "io.containerd.image.name": f"{DOCKERS}{name}:{tag}"}
+    return {**blob.descriptor, "annotations": names}
 
 
 def _loadable(image: Image, name: str) -> Document:

@@ -80,10 +80,13 @@ def _copy_libraries(source: Path, tree: Path, names: Sequence[str]) -> None:
         wanted.extend(file.needed if file else ())
 
 
-def copy_licences(debian: Path, tree: Path, packages: Sequence[Package]) -> dict[str, str]:
-    """The copyright file of each package by its name (as paths below ``/opt``), with the licences they refer to."""
-    directory = tree / LICENCES
-    directory.mkdir(parents=True)
+def copy_licences(debian: Path, tree: Path, packages: Sequence[Package], place: str = LICENCES) -> dict[str, str]:
+    """The copyright file of each package by its name (as paths below ``/opt``), with the licences they refer to.
+
+    They are copied from the Debian tree ``debian`` to ``tree / place``.
+    """
+    directory = tree / place
+    directory.mkdir(parents=True, exist_ok=True)
     places: dict[str, str] = {}
     texts: dict[bytes, str] = {}  # packages of one source have the same text
     for package in packages:
@@ -91,9 +94,9 @@ def copy_licences(debian: Path, tree: Path, packages: Sequence[Package]) -> dict
         if not path.exists():
             raise LayerError(f"{package.name} has no copyright file: name the package that has it in layer/recipe.toml")
         text = path.read_bytes()
-        place = texts.setdefault(text, f"{LICENCES}/{package.name}")
-        places[package.name] = place
-        (tree / place).write_bytes(text)
+        path_below = texts.setdefault(text, f"{place}/{package.name}")
+        places[package.name] = path_below
+        (tree / path_below).write_bytes(text)
     for name in sorted({name for text in texts for name in _common_licences(text.decode())}):
         (directory / COMMON_LICENCES).mkdir(exist_ok=True)
         shutil.copyfile(debian / "usr/share/common-licenses" / name, directory / COMMON_LICENCES / name)

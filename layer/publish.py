@@ -1,4 +1,4 @@
-"""Publishes both layers to AWS regions: ``python -m layer.publish --regions eu-west-1 us-east-1``.
+"""Publishes the layers to AWS regions: ``python -m layer.publish --regions eu-west-1 us-east-1``.
 
 It may be run again at any time: what a region has as its newest version already is left alone, so an interrupted or
 partly failed run is finished by the same command.
@@ -23,13 +23,13 @@ from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[impor
 
 from runtime import __version__
 
-from . import build, kept
+from . import build, kept, runtimes
 from .failures import LayerError
+from .programs import PROGRAMS
 from .recipe import ARCHITECTURES
 
 RECORD = build.PLACES.dist / "layers.json"
 RUNTIMES = ["provided.al2023"]
-DESCRIPTION = f"Fairlead {__version__}: runs any web server"
 LICENCE = "Apache-2.0; what it brings is under the licences in fairlead/share/licenses"
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: what is larger has to come from S3.
 DIRECT_LIMIT = 50 << 20
@@ -39,10 +39,27 @@ PARTITIONS = ("aws", "aws-cn", "aws-us-gov")
 
 
 class Zip(NamedTuple):
-    """A layer for ``architecture``."""
+    """A layer for ``architecture``: Fairlead's, or the one that has ``runtime``."""
 
     architecture: str
     content: bytes
+    runtime: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What tells it from the others, and ends its name: ``x86_64``, ``bun-x86_64``."""
+        return "-".join(filter(None, (self.runtime, self.architecture)))
+
+    @property
+    def description(self) -> str:
+        if not self.runtime:
+            return f"Fairlead {__version__}: runs any web server"
+        return f"{self.runtime} {runtimes.version(self.runtime)}, for apps behind Fairlead {__version__}"
+
+    @property
+    def licence(self) -> str:
+        program = PROGRAMS.get(self.runtime)
+        return f"{program.licence}: {program.place}/licenses" if program else LICENCE
 
     @property
     def sha256(self) -> str:
@@ -51,7 +68,7 @@ class Zip(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is the same for all regions. A layer's name is ``name``, a hyphen and the architecture.
+    """What is the same for all regions. A layer's name is ``name``, a hyphen and its kind.
 
     ``bucket_prefix``, a hyphen and the region is the bucket that large zips go through; "" when there is none.
     """
@@ -75,8 +92,8 @@ def publish_all(
         try:
             for layer in zips:
                 arn, what = publish(session, layer, region, plan)
-                print(f"{region}  {layer.architecture}  {what}  {arn}", flush=True)
-                arns.setdefault(region, {})[layer.architecture] = arn
+                print(f"{region}  {layer.kind}  {what}  {arn}", flush=True)
+                arns.setdefault(region, {})[layer.kind] = arn
                 _save(record, arns, zips, plan)
         except (BotoCoreError, ClientError) as error:
             print(f"{region}  FAILED: {explained(error, plan)}", file=sys.stderr, flush=True)
@@ -86,7 +103,7 @@ def publish_all(
 
 def publish(session: boto3.session.Session, layer: Zip, region: str, plan: Plan) -> tuple[str, str]:
     """The ARN of the version that has ``layer``, and what was done for it. Raises botocore's errors."""
-    name = f"{plan.name}-{layer.architecture}"
+    name = f"{plan.name}-{layer.kind}"
     with closing(session.client("lambda", region_name=region, config=CLIENT)) as client:
         version = _newest(client, name)
         is_new = not version or version["Content"]["CodeSha256"] != layer.sha256
@@ -94,8 +111,8 @@ def publish(session: boto3.session.Session, layer: Zip, region: str, plan: Plan)
             with _content(session, layer, region, plan) as content:
                 version = client.publish_layer_version(
                     LayerName=name,
-                    Description=DESCRIPTION,
-                    LicenseInfo=LICENCE,
+                    Description=layer.description,
+                    LicenseInfo=layer.licence,
                     Content=content,
                     CompatibleArchitectures=[layer.architecture],
                     CompatibleRuntimes=RUNTIMES,
@@ -122,7 +139,7 @@ def _content(session: boto3.session.Session, layer: Zip, region: str, plan: Plan
         yield {"ZipFile": layer.content}
         return
     checksum = hashlib.sha256(layer.content).hexdigest()
-    place = {"Bucket": f"{plan.bucket_prefix}-{region}", "Key": f"{plan.name}-{layer.architecture}-{checksum}.zip"}
+    place = {"Bucket": f"{plan.bucket_prefix}-{region}", "Key": f"{plan.name}-{layer.kind}-{checksum}.zip"}
     with closing(session.client("s3", region_name=region, config=CLIENT)) as storage:
         storage.put_object(**place, Body=layer.content)
         try:
@@ -148,7 +165,7 @@ def _require_a_way(zips: Sequence[Zip], plan: Plan) -> None:
     for layer in zips:
         if len(layer.content) > DIRECT_LIMIT and not plan.bucket_prefix:
             raise LayerError(
-                f"the layer for {layer.architecture} has {len(layer.content):,} bytes, and Lambda takes "
+                f"the layer for {layer.kind} has {len(layer.content):,} bytes, and Lambda takes "
                 f"{DIRECT_LIMIT:,} directly: name buckets with --bucket-prefix PREFIX (PREFIX-REGION in each region)"
             )
 
@@ -186,7 +203,7 @@ def _save(record: Path, arns: Mapping[str, object], zips: Sequence[Zip], plan: P
 
 
 def _checksums(zips: Sequence[Zip]) -> dict[str, str]:
-    return {layer.architecture: layer.sha256 for layer in zips}
+    return {layer.kind: layer.sha256 for layer in zips}
 
 
 def _session() -> boto3.session.Session:
@@ -224,9 +241,14 @@ def require_regions(session: boto3.session.Session, regions: Sequence[str]) -> N
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="layer.publish", description="Publish both layers to AWS regions.")
+    parser = argparse.ArgumentParser(prog="layer.publish", description="Publish the layers to AWS regions.")
     parser.add_argument("--regions", nargs="*", default=[], metavar="REGION", help="such as eu-west-1 us-east-1")
-    parser.add_argument("--name", default=Plan().name, help="the layers are NAME-x86_64 and NAME-arm64")
+    parser.add_argument(
+        "--name", default=Plan().name, help="the layers are NAME-x86_64, NAME-arm64, NAME-bun-x86_64, ..."
+    )
+    parser.add_argument(
+        "--runtimes", nargs="*", default=[], metavar="RUNTIME", help=f"their layers as well: {', '.join(PROGRAMS)}"
+    )
     parser.add_argument("--public", action="store_true", help="let every AWS account use these versions")
     parser.add_argument(
         "--bucket-prefix", default="", metavar="PREFIX", help="zips over 50 MiB go through the bucket PREFIX-REGION"
@@ -237,10 +259,12 @@ def main(arguments: Sequence[str]) -> int:
     if not regions:
         parser.error("name the regions: --regions eu-west-1 us-east-1 (make publish REGIONS='eu-west-1 us-east-1')")
     try:
+        chosen = runtimes.chosen(options.runtimes)
         session = _session()
         require_regions(session, regions)
         require_credentials(session)
         zips = [Zip(name, build.build(name).zip.read_bytes()) for name in ARCHITECTURES]
+        zips += [Zip(name, runtimes.make(of, name).zip.read_bytes(), of) for of in chosen for name in ARCHITECTURES]
         plan = Plan(options.name, options.bucket_prefix, options.public)
         failed = publish_all(session, zips, regions, plan, options.record)
     except LayerError as failure:

@@ -51,12 +51,13 @@ class TestOnce:
         pytest.param([], {"SOURCE_DATE_EPOCH": "now"}, "SOURCE_DATE_EPOCH is 'now': it takes", id="epoch"),
         pytest.param([], {"PATH": "/nonexistent"}, "no apt-get on this machine", id="no-apt"),
         pytest.param(["--with", "left-pad"], {}, "layer/wheels.txt does not know left-pad for", id="unknown-package"),
+        pytest.param(["--with-runtime", "bun,perl"], {}, "no runtime 'perl': choose of bun, deno, no", id="no-runtime"),
         pytest.param([], {"PYTHON_DIST": "/nonexistent"}, "PYTHON_DIST names /nonexistent, which is", id="no-dist"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_sentence(arguments: list[str], environment: dict[str, str], message: str) -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "layer.build", *arguments],
+        [sys.executable, "-m", "layer.command", *arguments],
         cwd=REPOSITORY,
         env=environment,
         capture_output=True,

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from layer import build, check, recipe
+from layer.programs import PROGRAMS
 
 from .small_elf import library, program
 
@@ -37,6 +38,8 @@ WHOLE_LAYER = {
 }
 ARM64_LAYER = {**LAYER, "fairlead/bin/python3": File(program("arm64"), 0o755)}
 PYTHON_MODULE = "orjson/orjson.cpython-313-x86_64-linux-gnu.so"
+BUN_LAYER = {"bin/bun": File(program(glibc="2.17"), 0o755), PROGRAMS["bun"].manifest: File(b"{}")}
+BUN_START = File(b"#!/bin/sh\nexec bun run app.ts\n", 0o755)
 SPARE = check.UNPACKED - len(SCRIPT)
 
 
@@ -141,6 +144,20 @@ CASES = {
         LAYER, ("function: it holds a bootstrap, which Lambda starts instead of the layer's: rename it",)
     ),
     "bootstrap-in-two-layers": Case({}, ("layer other.zip: it holds a bootstrap as well",), other=LAYER),
+    # Runtimes
+    "runtime-in-another-layer": Case({"run.sh": BUN_START}, layer=WHOLE_LAYER, other=BUN_LAYER),
+    "fairleads-layer-named-second": Case({"run.sh": BUN_START}, layer=BUN_LAYER, other=WHOLE_LAYER),
+    "runtimes-layer-alone": Case(
+        {"run.sh": BUN_START}, ("layer: it has bun alone, so Lambda has nothing to start: attach Fa",), BUN_LAYER
+    ),
+    "runtime-that-no-layer-has": Case(
+        {"run.sh": BUN_START},
+        ("function: run.sh calls bun, and no layer has it: attach the one that `./build-layer.sh --with-",),
+    ),
+    "a-managed-runtime-has-node": Case({"run.sh": File(b"#!/bin/sh\nexec node app.js\n", 0o755)}),
+    "runtime-for-another-processor": Case(
+        {}, ("layer other.zip: is built for x86_64 (bin/bun), and the layer for arm64: ",), ARM64_LAYER, BUN_LAYER
+    ),
     # Names and modes
     "not-readable": Case(
         {"secret.txt": File(b"", 0o600)}, ("function: not readable by all: secret.txt: chmod -R a+rX, and zip anew",)
@@ -200,6 +217,13 @@ def test_what_would_fail_is_said(case: Case, tmp_path: Path, capsys: pytest.Capt
         assert status == 1
         assert len(said) == len(case.says)
         assert [part for part, line in zip(case.says, said, strict=True) if part not in line] == [], said
+
+
+def test_a_runtimes_layer_can_be_checked_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check.main([str(packed(tmp_path / "bun.zip", BUN_LAYER))]) == 0
+    newer = {**BUN_LAYER, "bin/bun": File(program(glibc="2.38"), 0o755)}
+    assert check.main([str(packed(tmp_path / "bun.zip", newer))]) == 1
+    assert "layer: bin/bun needs the C library 2.38" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("extra", "says"), [(0, ()), (1, ("be uploaded directly: put it into an S3 bucket",))])

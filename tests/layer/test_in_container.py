@@ -9,8 +9,8 @@ import pytest
 
 from layer.recipe import REPOSITORY
 
-# Answers as an engine does, and shows what it was asked to run.
-ENGINE = '#!/bin/bash\n[[ $1 != info ]] || exit {status}\nprintf "%s\\n" "${{0##*/}}" "$@"\n'
+# Answers as an engine does, and shows what it was asked to run and what it was given to read.
+ENGINE = '#!/bin/bash\n[[ $1 != info ]] || exit {status}\nprintf "%s\\n" "${{0##*/}}" "$@"; echo "$(</dev/stdin)" >&2\n'
 
 
 @pytest.fixture
@@ -62,3 +62,17 @@ def test_a_named_engine_that_does_not_answer_is_named(engines: Path) -> None:
     result = in_container(engines, CONTAINER_ENGINE="nerdctl")
     assert result.returncode == 1
     assert "nerdctl (CONTAINER_ENGINE) does not answer" in result.stderr
+
+
+def test_more_options_come_before_the_image(engines: Path) -> None:
+    engine(engines, "docker", answers=True)
+    arguments = in_container(engines, CONTAINER_IMAGE="mine", CONTAINER_OPTIONS="--network host").stdout.splitlines()
+    assert arguments[arguments.index("--network") + 1] == "host"
+    assert arguments.index("--network") < arguments.index("mine") < arguments.index("bash")
+
+
+def test_the_certificates_that_pip_trusts_are_trusted_in_the_container(engines: Path, tmp_path: Path) -> None:
+    engine(engines, "docker", answers=True)
+    (tmp_path / "company.pem").write_text("the company's")
+    certificates = {"PIP_CERT": str(tmp_path / "company.pem"), "SSL_CERT_FILE": "/nonexistent"}
+    assert in_container(engines, **certificates).stderr == "the company's\n"

@@ -91,7 +91,11 @@ WORKS = {
     "datetime-in-c": "import datetime; assert type(datetime.datetime.now).__name__ == 'builtin_function_or_method'",
     "uuid": "import uuid; assert uuid.uuid1() != uuid.uuid1() and uuid.uuid4().version == 4",
     "expat": "import xml.etree.ElementTree as e; assert e.fromstring('<a>b</a>').text == 'b'",
-    "dbm": "import dbm, tempfile; dbm.open(tempfile.mkdtemp() + '/it', 'c').close()",
+    "dbm": """
+        import dbm, tempfile
+        with tempfile.TemporaryDirectory() as folder:
+            dbm.open(folder + "/it", "c").close()
+        """,
     "name-resolution": "import socket; assert socket.getaddrinfo('localhost', 80)",
     "user-database": "import pwd; assert pwd.getpwuid(0).pw_name == 'root'",
     "no-locale-needed": "assert open(0).encoding == 'utf-8'; print('\\u00fc')",

@@ -18,7 +18,7 @@ from moto.backends import get_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
-from layer import build, publish, recipe
+from layer import build, publish, recipe, runtimes
 from layer.publish import Plan, Zip
 from runtime import __version__
 
@@ -138,6 +138,18 @@ def test_a_version_says_what_it_is(session: boto3.session.Session, record: Path)
     assert version["CompatibleRuntimes"] == ["provided.al2023"]
     assert __version__ in version["Description"]
     assert version["LicenseInfo"].startswith("Apache-2.0")
+
+
+def test_a_runtimes_layers_have_names_of_their_own(session: boto3.session.Session, record: Path) -> None:
+    zips = [*ZIPS, Zip("x86_64", b"PK bun", "bun"), Zip("arm64", b"PK bun arm64", "bun")]
+    assert publish.publish_all(session, zips, ["eu-west-1"], Plan(), record) == []
+    (version,) = versions(session, "fairlead-bun-arm64")
+    assert version["CompatibleArchitectures"] == ["arm64"]
+    assert version["Description"] == f"bun {runtimes.version('bun')}, for apps behind Fairlead {__version__}"
+    assert version["LicenseInfo"].startswith("MIT, with libraries under LGPL-2.0")
+    arns = json.loads(record.read_text())["layers"]["eu-west-1"]
+    assert set(arns) == {"x86_64", "arm64", "bun-x86_64", "bun-arm64"}
+    assert arns["bun-arm64"] == version["LayerVersionArn"]
 
 
 def test_what_a_region_has_already_is_not_published_again(
@@ -265,6 +277,7 @@ class TestCommand:
             return build.Layer(tmp_path, path)
 
         monkeypatch.setattr(build, "build", small)
+        monkeypatch.setattr(runtimes, "make", lambda name, architecture: small(f"{name}-{architecture}"))
         return lambda *arguments: publish.main([*arguments, "--record", str(record)])
 
     def test_it_publishes_to_the_regions_named(
@@ -274,6 +287,20 @@ class TestCommand:
         assert "2 of 2 regions have these layers" in capsys.readouterr().out
         arns = json.loads(record.read_text())["layers"]
         assert arns["us-east-1"]["arm64"].endswith(":layer:mine-arm64:1")
+
+    def test_runtimes_are_published_too_when_they_are_named(
+        self, aws: Aws, main: Callable[..., int], record: Path
+    ) -> None:
+        assert main("--regions", "eu-west-1", "--runtimes", "bun,deno") == 0
+        kinds = ("x86_64", "arm64", "bun-x86_64", "bun-arm64", "deno-x86_64", "deno-arm64")
+        assert set(json.loads(record.read_text())["layers"]["eu-west-1"]) == set(kinds)
+
+    def test_a_runtime_that_is_none_is_found_before_anything_is_done(
+        self, aws: Aws, main: Callable[..., int], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main("--regions", "eu-west-1", "--runtimes", "perl") == 1
+        assert "there is no runtime 'perl': choose of bun, deno, node" in capsys.readouterr().err
+        assert aws.requests == []
 
     def test_its_status_is_1_when_a_region_failed(
         self, aws: Aws, main: Callable[..., int], capsys: pytest.CaptureFixture[str]
