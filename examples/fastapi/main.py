@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import html
+import platform
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -11,7 +14,15 @@ from urllib.parse import quote
 from fastapi import FastAPI, Form, HTTPException, Request, Response, UploadFile
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-app = FastAPI(title="Fairlead example")
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Before ``yield``: what should happen once, at the cold start. After it: at SIGTERM, within 400 ms."""
+    yield
+    print("stopped", flush=True)
+
+
+app = FastAPI(title="Fairlead example", lifespan=lifespan)
 PAGE = (Path(__file__).parent / "page.html").read_text()
 EVERY_BYTE = bytes(range(256))
 
@@ -62,6 +73,39 @@ async def echo(request: Request) -> dict[str, Any]:
         "body_bytes": len(body),
         "body_sha256": hashlib.sha256(body).hexdigest(),
     }
+
+
+@app.get("/api/request")
+def described(request: Request) -> dict[str, Any]:
+    """The request as FastAPI understands it. uvicorn reads scheme and client from X-Forwarded-*, as run.sh lets it."""
+    return {
+        "runtime": f"Python {platform.python_version()}",
+        "method": request.method,
+        "url": str(request.url),
+        "query": request.query_params.multi_items(),
+        "headers": request.headers.items(),
+        "client": request.client.host if request.client else None,
+    }
+
+
+@app.post("/api/bytes")
+async def same_bytes(request: Request) -> Response:
+    body = await request.body()
+    headers = {"x-length": str(len(body)), "x-sha256": hashlib.sha256(body).hexdigest()}
+    return Response(body, media_type="application/octet-stream", headers=headers)
+
+
+@app.get("/api/cookies")
+def two_cookies(request: Request, response: Response) -> dict[str, str]:
+    response.set_cookie("theme", "dark", max_age=86400)
+    response.set_cookie("visited", "yes", httponly=True)
+    return request.cookies
+
+
+@app.post("/form")
+async def form(request: Request) -> dict[str, list[str]]:
+    async with request.form() as fields:
+        return {name: [str(value) for value in fields.getlist(name)] for name in fields}
 
 
 @app.post("/events")

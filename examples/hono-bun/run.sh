@@ -1,0 +1,3 @@
+#!/bin/sh
+# Starts the app. Fairlead sets PORT; bun is in Fairlead's layer for Bun.
+exec bun app.ts
