@@ -256,6 +256,12 @@ def start_time(pid: int) -> int:
     return int(fields[19]) if fields else 0
 
 
+def is_running(pid: int) -> bool:
+    """Whether the process is there and no zombie."""
+    fields = _stat_fields(pid)
+    return bool(fields) and fields[0] not in (b"Z", b"X")
+
+
 def _stat_fields(pid: int) -> list[bytes]:
     """The fields of /proc/PID/stat from the third on: the second, the program's name, may hold anything."""
     try:

@@ -12,7 +12,7 @@ import time
 
 from .alarm import Alarm, Late
 from .app_client import AppAnswer
-from .errors import AppTimeout, ClientGone, EnvironmentLost, InvocationFault, ResponseTooLarge
+from .errors import ClientGone, EnvironmentLost, InvocationFault, ResponseTooLarge
 from .events.response import BODILESS
 from .handover import DeadlinePassed, Handover
 from .invocation import PAYLOAD_LIMIT
@@ -120,7 +120,7 @@ class AsgiApp:
         return exchange
 
     def _scope(self, request: HttpRequest) -> Scope:
-        """https://asgi.readthedocs.io/en/latest/specs/www.html#http-connection-scope, and the event as Mangum has it."""
+        """What the specification calls the HTTP connection scope, and the event, as Mangum has it."""
         current = self._current
         parts = asked(request, current.event, self._rules.has_root)
         scope = {
@@ -144,6 +144,10 @@ class AsgiApp:
         if self._state is not None:
             scope["state"] = dict(self._state)
         return scope
+
+
+class _NobodyListens(BrokenPipeError):
+    """What an app gets that goes on sending: the specification asks for an ``OSError``."""
 
 
 class _Exchange:
@@ -192,11 +196,7 @@ class _Exchange:
 
     def draw(self) -> None:
         """Wait for the first of the body, or for all of it. Raises ``InvocationFault``."""
-        try:
-            self._first = self._taken(-1)
-        except BaseException:
-            self._give_up()
-            raise
+        self._first = self._taken(-1)
 
     def ready(self) -> bytes:
         """As ``invocation.AppBody`` has it."""
@@ -212,33 +212,48 @@ class _Exchange:
 
     def close(self) -> None:
         """As ``invocation.AppBody`` has it: an app that is not done learns that nobody listens."""
-        self._handover.release()
+        self._handover.unwatch()
         if self._is_over or not self.is_running:
             return
         self._end()
-        self.finish(GONE_LIMIT_S)
+        limit_s = GONE_LIMIT_S
+        if self._deadline is not None:
+            limit_s = max(0.0, min(limit_s, self._deadline - time.time()))
+        self.finish(limit_s)
         if self.is_running:
             self._give_up()
-            self.finish(GONE_LIMIT_S)
+            self.finish(limit_s)
 
     def finish(self, limit_s: float | None) -> None:
         """Wait until ``limit_s`` for the app to return. What it raises is logged: its answer is what it is."""
+
+        def wait() -> None:
+            try:
+                self._handover.finish(limit_s)
+            except _NobodyListens:
+                pass
+
         try:
-            self._app.guarded(lambda: self._handover.finish(limit_s), self.request, self._deadline)
+            self._app.guarded(wait, self.request, self._deadline if limit_s else None)
         except InvocationFault:
             pass
 
     def _taken(self, watched: int) -> bytes:
-        piece: bytes | None = self._app.guarded(
-            lambda: self._handover.take(watched, self._deadline), self.request, self._deadline
-        )
-        if piece is None:
-            raise bad_answer("the app has returned without having sent all of its answer")
-        if self._size > self._app.max_body and not self._is_held:
-            raise ResponseTooLarge(self._size, PAYLOAD_LIMIT)
-        if self._is_complete:
-            self._is_over = True
-            check_length(self.request, self.head, self._size)
+        def take() -> bytes | None:
+            return self._handover.take(watched, self._deadline)
+
+        try:
+            piece: bytes | None = self._app.guarded(take, self.request, self._deadline)
+            if piece is None:
+                raise bad_answer("the app has returned without having sent all of its answer")
+            if self._size > self._app.max_body and not self._is_held:
+                raise ResponseTooLarge(self._size, PAYLOAD_LIMIT)
+            if self._is_complete:
+                self._is_over = True
+                check_length(self.request, self.head, self._size)
+        except InvocationFault:
+            self._give_up()
+            raise
         return piece
 
     def _give_up(self) -> None:
@@ -269,7 +284,7 @@ class _Exchange:
             self._head = _head(message)
         elif kind == "http.response.body" and self._head is not None:
             if self._is_complete:
-                raise BrokenPipeError("nothing of the answer is sent any more")
+                raise _NobodyListens("the answer has ended")
             await self._send_body(message.get("body", b""), bool(message.get("more_body", False)))
         else:
             raise RuntimeError(f"the ASGI message {kind!r} does not belong here")

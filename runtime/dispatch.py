@@ -111,7 +111,12 @@ def _start_script(root: str, handler: str) -> tuple[str, ...]:
 def _python_handler(root: str, handler: str) -> str:
     """``handler`` if it has the form of one in Python."""
     module, _, attribute = handler.rpartition(":" if ":" in handler else ".")
-    is_named = module and attribute.isidentifier() and "\0" not in handler and attribute != "sh"
+    is_named = (
+        module
+        and all(part.isidentifier() for part in attribute.split("."))
+        and "\0" not in handler
+        and attribute != "sh"
+    )
     if not is_named or _is_file(f"{root}/{handler}") or _is_folder(f"{root}/{handler}"):
         raise InitFault(_fault_of(root, handler), _nothing_to_run(root, handler))
     if _leaves_the_root(handler) or handler.startswith((".", "/")):

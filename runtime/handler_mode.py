@@ -11,7 +11,7 @@ import sys
 
 from . import handler_logs
 from .dispatch import EXEC_WRAPPER, PRIVATE_PREFIX, is_same_file
-from .errors import InitFault
+from .errors import InitFault, SnapshotFault
 from .extension import register
 from .handler_json import Codec, decode, encode, orjson_codec
 from .handler_module import ExitAtInit, ending, load
@@ -22,9 +22,10 @@ from .report import trace_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import NoReturn
 
+    from .callable_mode import CallableHandler
     from .config import Config
     from .handler_logs import HandlerLogs
     from .logs import Log
@@ -34,25 +35,41 @@ LAYER = "/opt/python"  # where layers with packages for Python have them
 
 
 def run_handler(config: Config, environ: Mapping[str, str], argv: list[str], api: RuntimeApi, log: Log) -> None:
-    """Import the handler and serve invocations. The process ends here, with the user's exit code if there is one."""
-    logs = None
+    """Serve invocations with the handler. The process ends here, with the user's exit code if there is one."""
     try:
         become_wrapped(environ, argv)
         logs = prepare(config, environ, argv, log)
-        handler = make_handler(config, environ, logs, api)
     except InitFault as fault:
-        if logs and not fault.is_logged:
+        api.fail_init(fault)
+        end(None, 1)
+    # Kept in a local: the platform takes a closed socket for the extension's end.
+    extension = register(environ["AWS_LAMBDA_RUNTIME_API"], log) if config.shutdown_grace_ms else None
+    if environ.get("AWS_LAMBDA_MAX_CONCURRENCY", "1") == "1":
+        serve_alone(config, environ, logs, api, log)
+    else:
+        from .handler_pollers import serve_together  # Lambda Managed Instances
+
+        serve_together(config, environ, lambda own_api: serve_alone(config, environ, logs, own_api, log), log)
+    del extension
+    end(logs, 1)
+
+
+def serve_alone(config: Config, environ: Mapping[str, str], logs: HandlerLogs, api: RuntimeApi, log: Log) -> None:
+    """Import the handler and serve invocations."""
+    try:
+        handler = make_handler(config, environ, logs, api, log)
+    except InitFault as fault:
+        if not fault.is_logged:
             logs.error(fault.name or fault.error_type, fault.message, fault.stack)
             fault.is_logged = True
         api.fail_init(fault)
         end(logs, fault.exit_code if isinstance(fault, ExitAtInit) else 1)
     api.while_idle = handler.turn
     try:
-        # Kept in a local: the platform takes a closed socket for the extension's end.
-        extension = register(environ["AWS_LAMBDA_RUNTIME_API"], log) if config.shutdown_grace_ms else None
+        if environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+            _pass_snapshot(api, log)
         serve(api, handler)
-        del extension
-    except HandlerExit as fault:
+    except (HandlerExit, SnapshotFault) as fault:
         end(logs, fault.exit_code)
     except (SystemExit, KeyboardInterrupt) as error:  # from a signal handler of the user's, while nothing was invoked
         end(logs, ending(error, "a signal handler")[0] or 0)
@@ -61,11 +78,21 @@ def run_handler(config: Config, environ: Mapping[str, str], argv: list[str], api
         raise
 
 
-def make_handler(config: Config, environ: Mapping[str, str], logs: HandlerLogs, api: RuntimeApi) -> PythonHandler:
+def _pass_snapshot(api: RuntimeApi, log: Log) -> None:
+    from .handler_snapshot import hooks
+    from .snapstart import pass_snapshot
+
+    pass_snapshot(api, *hooks(log))
+
+
+def make_handler(
+    config: Config, environ: Mapping[str, str], logs: HandlerLogs, api: RuntimeApi, log: Log
+) -> PythonHandler | CallableHandler:
     """What is to be served. Raises ``InitFault``."""
     if ":" in config.handler:
-        message = f"the handler {config.handler!r} must be module.function or folder/module.function"
-        raise InitFault("Runtime.MalformedHandlerName", message)
+        from .callable_mode import make_callable_handler
+
+        return make_callable_handler(config, environ, logs, log)
     codec = choose_codec(config.json_codec)
     return PythonHandler(load(config.handler), codec, Function.from_env(environ), logs, api.open_stream)
 

@@ -37,8 +37,8 @@ class ExitAtInit(InitFault):
 
 
 def load(handler: str) -> HandlerFunction:
-    """The function that ``module.function`` names, its module imported. Raises ``InitFault``, or ``ExitAtInit``."""
-    path, _, name = handler.rpartition(".")
+    """What ``module.function`` or ``module:callable`` names, imported. Raises ``InitFault``, or ``ExitAtInit``."""
+    path, _, name = handler.rpartition(":" if ":" in handler else ".")
     module_name = path.replace("/", ".")
     if module_name.partition(".")[0] in sys.builtin_module_names:
         message = f"Cannot use built-in module {path} as a handler module"
@@ -66,7 +66,10 @@ def _import(name: str, attribute: str, shown: str) -> tuple[ModuleType, object]:
     try:
         __import__(name)
         module = sys.modules[name]
-        return module, getattr(module, attribute, _MISSING)
+        found: object = module
+        for part in attribute.split("."):  # of module:callable; in module.function there is one
+            found = getattr(found, part, _MISSING)
+        return module, found
     except ImportError as error:
         message = f"Unable to import module '{shown}': {text_of(error)}{_remedy(error)}"
         raise user_fault(InitFault, error, "Runtime.ImportModuleError", message) from None

@@ -82,7 +82,7 @@ class Handover:
 
     def finish(self, limit_s: float | None) -> None:
         """Wait until ``limit_s`` for the task to end. Raises what it raises meanwhile, but no ``CancelledError``."""
-        self._unwatch()
+        self.unwatch()
         self._resume()
         if self._task is not None and not self._task.done():
             self._loop.run_until_complete(asyncio.wait({self._task}, timeout=limit_s))
@@ -133,7 +133,8 @@ class Handover:
             self._watched = watched
             self._loop.add_reader(watched, self._on_gone)
 
-    def _unwatch(self) -> None:
+    def unwatch(self) -> None:
+        """Nothing is taken any more, and the descriptor that is watched may become another one."""
         if self._watched >= 0:
             self._loop.remove_reader(self._watched)
             self._watched = -1

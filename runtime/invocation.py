@@ -13,8 +13,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from .response_stream import ResponseStream
-
     class Body(Protocol):
         """What a streamed answer consists of, piece by piece."""
 
@@ -91,4 +89,3 @@ class StreamedResult(NamedTuple):
 
     body: Body
     content_type: str = "application/octet-stream"
-    begun: ResponseStream | None = None  # what the answer goes to, when its sending has begun already

@@ -11,7 +11,7 @@ from __future__ import annotations
 import posix
 import time
 
-from .app_process import describe_status
+from .app_process import POLL_S, describe_status, is_running
 from .c_modules import signal
 from .errors import RuntimeApiFault
 from .runtime_api import RuntimeApi
@@ -63,6 +63,8 @@ class Pollers:
         self._log = log
         self._pids: set[int] = set()
         self._deaths: list[float] = []
+        self._is_ending = False
+        self.was_terminated = False
 
     def start(self) -> None:
         """Fork them all."""
@@ -84,19 +86,26 @@ class Pollers:
                 if not goes_on:
                     return
         except ChildProcessError:
-            self._log("ERROR", "every process of this environment has ended")
+            if not self._is_ending:
+                self._log("ERROR", "every process of this environment has ended")
         finally:
             self.kill()
 
+    def terminate(self, grace_s: float) -> None:
+        """Send SIGTERM to all, so that they can finish; end those that are still there after ``grace_s``."""
+        self._is_ending = self.was_terminated = True
+        for pid in tuple(self._pids):
+            _signal(pid, signal.SIGTERM)
+        limit = time.monotonic() + grace_s
+        while any(map(is_running, tuple(self._pids))) and time.monotonic() < limit:
+            time.sleep(POLL_S)
+        self.kill()
+
     def kill(self) -> None:
         """End all pollers at once."""
+        self._is_ending = True
         for pid in tuple(self._pids):
-            try:
-                posix.kill(pid, signal.SIGKILL)
-                posix.waitpid(pid, 0)
-            except OSError:
-                pass
-        self._pids.clear()
+            _signal(pid, signal.SIGKILL)
 
     def _fork(self) -> None:
         pid = posix.fork()
@@ -112,6 +121,8 @@ class Pollers:
         """A poller is gone: replaced when it was killed, the end of all when it gave up by itself."""
         _, status = posix.waitpid(pid, 0)
         self._pids.discard(pid)
+        if self._is_ending:
+            return True
         how = describe_status(status)
         if posix.waitstatus_to_exitcode(status) >= 0:
             self._log("ERROR", f"a poller {how}: this environment ends")
@@ -119,10 +130,15 @@ class Pollers:
         now = time.monotonic()
         self._deaths = [at for at in self._deaths if now - at < DEATH_WINDOW_S] + [now]
         if len(self._deaths) > DEATH_LIMIT:
-            self._log(
-                "ERROR", f"a poller {how}, the last of {len(self._deaths)} within a minute: this environment ends"
-            )
+            self._log("ERROR", f"a poller {how}, one of {len(self._deaths)} within a minute: this environment ends")
             return False
         self._log("ERROR", f"a poller {how}; another takes its place")
         self._fork()
         return True
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        posix.kill(pid, number)
+    except OSError:  # gone
+        pass

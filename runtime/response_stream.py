@@ -18,7 +18,9 @@ connection is the one on which the invocation came, and serves the next one when
 from __future__ import annotations
 
 import binascii
+import select
 
+from .c_modules import socket
 from .errors import ClientGone, ConnectionLost, ExchangeError
 from .http1 import ResponseReader
 from .invocation import ERROR_BODY, ERROR_TYPE, RESPONSE_MODE
@@ -80,11 +82,27 @@ class ResponseStream:
         return reader.response
 
     def _send(self, *parts: bytes) -> None:
-        """One system call for all parts, and no copy of the data."""
+        """One system call for all parts and no copy of the data, as long as the platform keeps up."""
         try:
             sock = self._connection.lent()
-            sent = sock.sendmsg(parts)
-            if sent < sum(map(len, parts)):  # a signal came in between
-                sock.sendall(b"".join(parts)[sent:])
+            try:
+                sent = sock.sendmsg(parts, (), socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                sent = 0
+            if sent < sum(map(len, parts)):
+                self._send_slowly(sock, memoryview(b"".join(parts))[sent:])
         except (OSError, ConnectionLost) as error:
             raise ClientGone(f"the platform takes no more of the answer: {error}") from error
+
+    def _send_slowly(self, sock: socket.socket, rest: memoryview) -> None:
+        """Wait for room, and look whether anybody is still there.
+
+        A blocking send would not: it waits on for a peer that has closed its side without reading the rest.
+        """
+        watch = select.poll()
+        watch.register(sock.fileno(), select.POLLOUT | select.POLLIN)
+        while rest:
+            ((_, ready),) = watch.poll()
+            if ready & ~select.POLLOUT:
+                raise ClientGone("the platform has answered, or closed the connection, before the end of the answer")
+            rest = rest[sock.send(rest, socket.MSG_DONTWAIT) :]

@@ -68,6 +68,7 @@ class RuntimeApi:
         self._common = f"HTTP/1.1\r\nHost: {address}\r\nUser-Agent: {USER_AGENT}\r\n"
         self._next_head = f"GET {NEXT_PATH} {self._common}\r\n".encode()
         self._log = log
+        self._begun: ResponseStream | None = None
         self.while_idle: Callable[[], None] | None = None
         """Called now and then while next waits, if there is a signal handler in Python for SIGTERM."""
 
@@ -141,7 +142,7 @@ class RuntimeApi:
             self._log("WARN", f"the Runtime API answered the report of a failure with {_excerpt(response)}")
 
     def open_stream(self, invocation: Invocation, content_type: str) -> ResponseStream:
-        """A streamed answer that is begun. Raises ``RuntimeApiFault``."""
+        """A streamed answer that is begun; ``respond`` goes on with it. Raises ``RuntimeApiFault``."""
         path = RESPONSE_PATH % _segment(invocation.request_id)
         fields = f"Content-Type: {content_type}\r\n{STREAM_FIELDS}{_echo(invocation)}"
         stream = ResponseStream(self._connection)
@@ -149,13 +150,14 @@ class RuntimeApi:
             stream.begin(f"POST {path} {self._common}{fields}\r\n".encode())
         except ExchangeError as error:
             raise RuntimeApiFault(f"the answer could not be posted to the Runtime API: {error}") from error
+        self._begun = stream
         return stream
 
     def _stream(self, invocation: Invocation, result: StreamedResult) -> None:
         """Send a streamed answer to its end. A client that goes away is nobody's fault, and the loop goes on."""
         body = result.body
         try:
-            stream = result.begun or self.open_stream(invocation, result.content_type)
+            stream = self._begun or self.open_stream(invocation, result.content_type)
             try:
                 while piece := body.read(stream.watched):
                     stream.write(piece)
@@ -165,6 +167,7 @@ class RuntimeApi:
             except ClientGone as gone:
                 self.abandon_stream(invocation, stream, gone)
         finally:
+            self._begun = None
             body.close()
 
     def end_stream(self, invocation: Invocation, stream: ResponseStream, fault: InvocationFault | None = None) -> None:

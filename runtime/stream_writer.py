@@ -110,7 +110,7 @@ class StreamWriter:
         if self._stream is None:
             self._begin()
         self.closed = True  # a thread may still have it
-        return StreamedResult(_End(self._gone or fault), self._content_type, self._stream)
+        return StreamedResult(_End(self._gone or fault), self._content_type)
 
     def _send(self, octets: bytes) -> None:
         if self._gone is None:

@@ -11,6 +11,8 @@ from .report import internal_fault, trace_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .app_client import App
     from .config import Config
     from .events import EventFormat, EventOptions
@@ -23,10 +25,18 @@ REASONS = {400: "Bad Request", 502: "Bad Gateway", 504: "Gateway Timeout"}
 class WebHandler:
     """Handles invocations with one app."""
 
-    def __init__(self, config: Config, app: App, options: EventOptions, log: Log) -> None:
+    def __init__(
+        self,
+        config: Config,
+        app: App,
+        options: EventOptions,
+        log: Log,
+        decode: Callable[[bytes], object] = loads,
+    ) -> None:
         self._app = app
         self._options = options
         self._log = log
+        self._decode = decode
         self._faults_are_errors = config.app_faults == "error"
         self._streams = config.invoke_mode == "response_stream"
         self._format_of = _as_trigger if config.event_mode == "raw" else detect
@@ -47,7 +57,7 @@ class WebHandler:
 
     def _handle(self, invocation: Invocation) -> Result | StreamedResult:
         try:
-            event = loads(invocation.payload)
+            event = self._decode(invocation.payload)
         except ValueError as error:
             raise InvocationFault("Runtime.UnmarshalError", f"the event is not JSON: {error}") from error
         event_format = self._format_of(event)
@@ -59,7 +69,8 @@ class WebHandler:
         except InvocationFault as fault:
             if not self._is_shown_to_client(fault, event_format):
                 raise
-            self._log("ERROR", f"{fault.error_type}: {fault.message}", invocation.request_id)
+            if not fault.is_logged:
+                self._log("ERROR", f"{fault.error_type}: {fault.message}", invocation.request_id)
             response = fault_response(fault, invocation.request_id)
             if streams:
                 return StreamedResult(HttpStream(to_prelude(response) + response.body), STREAM_TYPE)

@@ -10,22 +10,18 @@ from .app_process import AppProcess
 from .app_server import AppServer
 from .c_modules import signal
 from .errors import InitFault
-from .events import EnvironmentConfig, EventOptions
 from .extension import register
 from .loop import serve
-from .surroundings import hooks_of, observers_of, surrounded
-from .web_handler import WebHandler
+from .surroundings import hooks_of
+from .web_parts import WebParts, keep_freed_memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .app_client import App
     from .config import Config
     from .dispatch import EarlyStart
-    from .hooks import Hooks
     from .logs import Log
-    from .loop import Handler
     from .runtime_api import RuntimeApi
 
 # Lambda gives an init 10 s before it starts over; what is left is for the way to next.
@@ -57,84 +53,39 @@ class WebMode:
         self._environ = environ
         self._process = process
         self._log = log
-        self._hooks: Hooks | None = None
-        self._began = self._ready = 0.0
 
     def serve(self, api: RuntimeApi, began: float, endings: list[Callable[[], None]]) -> None:
         """Bring the app up and serve invocations with it. The async clock runs from ``began``, as Lambda's does."""
         config, log = self._config, self._log
         app = AppServer(config, self._process, log)
-        self._began = began or time.time()
+        began = began or time.time()
         try:
-            self._hooks = hooks_of(self._environ)
+            hooks = hooks_of(self._environ)
             if self._process.pid:
-                app.started(self._began)
+                app.started(began)
             else:
                 app.start()
             # While the app boots. Kept in a local: the platform takes a closed socket for the extension's end.
             extension = register(self._environ["AWS_LAMBDA_RUNTIME_API"], log) if config.shutdown_grace_ms else None
-            app.await_init(*([self._began + ASYNC_INIT_LIMIT_S] if config.async_init else []))
-            self._ready = time.time()
+            app.await_init(*([began + ASYNC_INIT_LIMIT_S] if config.async_init else []))
+            ready = time.time()
         except InitFault as fault:
             self._process.kill()
             api.fail_init(fault)
             return
         keep_freed_memory()
+        parts = WebParts(config, self._environ, log, hooks, began, ready, lambda: self._process.pid)
         if self._environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
             from .snapstart import app_hooks, pass_snapshot
 
             pass_snapshot(api, *app_hooks(app, config.before_checkpoint_path, config.after_restore_path))
         if self._environ.get(MAX_CONCURRENCY, "1") == "1":
-            serve(api, self.handler_of(app))
+            serve(api, parts.handler_of(app))
         else:
             from .shared_app import Part, serve_together
 
-            serve_together(app, self._process, Part(config, self._environ, self.handler_of, endings.append), log)
+            serve_together(app, self._process, Part(config, self._environ, parts.handler_of, endings.append), log)
         del extension
-
-    def handler_of(self, app: App) -> Handler:
-        """What turns an invocation into a question to the app, with all that is configured around it."""
-        config, log = self._config, self._log
-        options = EventOptions(
-            config.events_path,
-            config.context_headers,
-            environment_config(self._environ),
-            config.base_path,
-            config.authorization_source,
-        )
-        observers = observers_of(config, self._environ, lambda: self._process.pid)
-        if not observers:
-            return WebHandler(config, surrounded(app, config, self._hooks, log), options, log)
-        from .observation import ObservedApp, ObservedHandler, Start  # only when somebody wants to know
-
-        timed = ObservedApp(app)
-        handler = WebHandler(config, surrounded(timed, config, self._hooks, log), options, log)
-        start = Start((time.time() - self._began) * 1000, (self._ready - self._began) * 1000)
-        return ObservedHandler(handler, timed, start, observers)
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep the blocks that large bodies were in, instead of mapping new pages for each invocation.
-
-    It maps blocks above a threshold afresh, and raises that for good once such a block is freed, up to 32 MiB: so this
-    frees the largest one that counts, never touched (docs/decisions/0008). Other C libraries do not mind.
-    """
-    bytes((32 << 20) - 65_536)
-
-
-def environment_config(environ: Mapping[str, str]) -> EnvironmentConfig:
-    """What the app is told about the function in ``x-amzn-lambda-context``."""
-
-    def value(name: str) -> str:
-        return environ.get(f"AWS_LAMBDA_{name}", "")
-
-    return EnvironmentConfig(
-        value("FUNCTION_NAME"),
-        value("FUNCTION_MEMORY_SIZE"),
-        value("FUNCTION_VERSION"),
-        value("LOG_GROUP_NAME"),
-        value("LOG_STREAM_NAME"),
-    )
 
 
 def end_with_signals(endings: list[Callable[[], None]]) -> None:

@@ -33,7 +33,8 @@ LAYERS = (
     {"observation", "shared_app"},
     {"request_log", "xray", "metrics"},
     {"surroundings"},
-    {"web_mode", "handler_mode"},
+    {"web_mode", "handler_pollers", "handler_snapshot"},
+    {"handler_mode"},
     {"main"},
 )
 # What `import runtime.main` may load besides our own modules. Each entry is compiled into the interpreter or is one
