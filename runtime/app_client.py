@@ -138,7 +138,7 @@ class AppClient:
         self._process = process
         self._log = log
         self._connection = Connection(config.unix_socket or config.host, config.port, config.pool_idle_timeout_s)
-        self._readiness = Readiness(config, self._connection)
+        self._readiness = Readiness(config, self._connection, log)
         # What is compressed may be larger before.
         self._max_body = PAYLOAD_LIMIT * (COMPRESSED_TIMES if config.compression else 1)
         self._ready = False
@@ -157,9 +157,8 @@ class AppClient:
             return InitFault("Runtime.AppExited", unready.reason, detail)
         return InitFault(
             "Runtime.AppNotReady",
-            f"the app was not ready at {self._readiness} within {self._config.readiness_timeout_s} s"
-            f" ({unready.reason}); does it listen on PORT and on this address? See FAIRLEAD_PORT,"
-            " FAIRLEAD_READINESS_CHECK_PATH, FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS",
+            f"the app was not ready within {self._config.readiness_timeout_s} s:"
+            f" {self._readiness.advice(self._process.pid, unready.reason)}",
             detail,
         )
 
@@ -257,7 +256,8 @@ class AppClient:
             self._failed_starts = 0
             return
         if not unready.app_ended and until < self._start_limit:
-            raise AppNotReady(f"the app is still starting: not ready at {self._readiness} ({unready.reason})")
+            advice = self._readiness.advice(self._process.pid, unready.reason)
+            raise AppNotReady(f"the app is still starting: {advice}")
         self._failed_starts += 1
         fault = self._failed_start(unready)
         if self._failed_starts >= START_LIMIT:

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
     from .logs import Log
 
+# What shells mean by them.
+SHELL_STATUSES = {
+    126: " (a program that it calls cannot be executed)",
+    127: " (a program that it calls was not found: is the layer that has it attached?)",
+}
 TAIL_SIZE = 8 * 1024
 READ_SIZE = 64 * 1024
 # How often a process that is expected to end soon is looked at.
@@ -320,7 +325,7 @@ def describe_status(status: int) -> str:
     """A wait status in words: "exited with status 3", "was killed by SIGKILL"."""
     code = posix.waitstatus_to_exitcode(status)
     if code >= 0:
-        return f"exited with status {code}"
+        return f"exited with status {code}{SHELL_STATUSES.get(code, '')}"
     import signal as names  # the wrapper that knows them: 4 ms, and the app is dead anyway
 
     try:

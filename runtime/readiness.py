@@ -9,7 +9,7 @@ from __future__ import annotations
 import posix
 import time
 
-from .connection import Connection
+from .connection import NEVER, Connection
 from .errors import ConnectRefused, ExchangeError, InitFault
 from .messages import HttpRequest
 from .values import NamedTuple
@@ -19,9 +19,14 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from .config import Config
+    from .logs import Log
 
     class Ending(Protocol):
         """What has to be known of the app's process here."""
+
+        @property
+        def pid(self) -> int:
+            """Its process group; 0: not known."""
 
         def ended(self) -> str | None:
             """As ``AppProcess`` has it."""
@@ -32,6 +37,9 @@ REFUSED_PAUSE_S = 0.001
 # An app that answers "not yet" is busy: it is asked less often.
 UNREADY_PAUSE_S = 0.050
 ATTEMPT_S = 1.0
+# After which a line in the log says what is waited for: Lambda's default timeout is 3 s, and nothing is more puzzling
+# than an app that runs and does not answer.
+SLOW_S = 2.0
 NOT_ASKED = "it was not asked"
 # Of a readiness page nothing but the status is wanted.
 MAX_BODY = 16 * 1024 * 1024
@@ -47,7 +55,8 @@ class Unready(NamedTuple):
 class Readiness:
     """Asks the app on its own connection; with the app's port that is the one on which requests are sent later."""
 
-    def __init__(self, config: Config, connection: Connection) -> None:
+    def __init__(self, config: Config, connection: Connection, log: Log) -> None:
+        self._log = log
         is_app_port = config.readiness_port == config.port or bool(config.unix_socket)
         self._config = config
         self._connection = connection if is_app_port else Connection(config.host, config.readiness_port)
@@ -86,6 +95,7 @@ class Readiness:
     def wait(self, app: Ending, until: float) -> Unready | None:
         """None once the app is ready. Returns what is wrong when it ended, or when it is not ready at ``until``."""
         reason = NOT_ASKED
+        slow = time.time() + SLOW_S
         while True:
             ended = app.ended()
             if ended:
@@ -97,7 +107,23 @@ class Readiness:
                 return None
             if time.time() < until or reason == NOT_ASKED:  # an attempt that the end cut short says less than the last
                 reason = answer
+            if time.time() >= slow:
+                slow = NEVER
+                self._log("WARN", f"still waiting for the app: {self.advice(app.pid, reason)}")
             time.sleep(pause)
+
+    def advice(self, group: int, reason: str) -> str:
+        """What is expected of the app, what is seen of it instead, and which settings say so."""
+        from .listening import described  # only for an app that is slow or lost
+
+        config = self._config
+        if config.unix_socket:
+            return f"{reason} at {self}; does it listen on FAIRLEAD_UNIX_SOCKET?"
+        seen = f" {described(group)}" if group else ""
+        return (
+            f"{reason} at {self}. It should listen on {config.host}, port {config.port} (PORT).{seen}"
+            " See FAIRLEAD_PORT, FAIRLEAD_HOST, FAIRLEAD_READINESS_CHECK_PATH, FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS"
+        )
 
     def _ask(self, deadline: float) -> tuple[str, float]:
         """Why the app is not ready, empty when it is, and how long to leave it alone."""
@@ -107,7 +133,7 @@ class Readiness:
                 return "", 0.0
             status = self._connection.exchange(self._request, deadline=deadline, max_body=MAX_BODY).status
         except ConnectRefused:
-            return "nothing listens there", REFUSED_PAUSE_S
+            return "nothing listens", REFUSED_PAUSE_S
         except ExchangeError as error:
             return str(error), UNREADY_PAUSE_S
         if any(low <= status <= high for low, high in self._config.healthy_statuses):

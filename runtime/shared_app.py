@@ -60,6 +60,8 @@ class Board:
 class WatchedProcess:
     """The app's process as a poller sees it: an ``AppProcess`` that somebody else starts and ends."""
 
+    pid = 0  # somebody else's child
+
     def __init__(self, board: Board, doubts: int) -> None:
         self._board = board
         self._doubts = doubts

@@ -186,9 +186,26 @@ def test_an_app_that_never_listens_is_reported_with_address_and_setting(api: Fak
     )
     document = json.loads(api.wait_init_error().body)
     assert document["errorType"] == "Runtime.AppNotReady"
-    for part in (f"http://127.0.0.1:{process.port}/", "1 s", "nothing listens there", "FAIRLEAD_PORT", "busy"):
+    for part in (f"http://127.0.0.1:{process.port}/", "1 s", "nothing listens", "no TCP port", "FAIRLEAD_PORT", "busy"):
         assert part in document["errorMessage"]
     assert process.wait() == 1  # and FakeRuntimeApi finds no leftover
+
+
+def test_an_app_that_listens_elsewhere_is_told_so_while_it_is_waited_for(api: FakeRuntimeApi, tmp_path: Path) -> None:
+    """Before the function's timeout, which is 3 s unless somebody sets another: after it nobody says anything."""
+    other = free_port()
+    environment = {**temporary(tmp_path), "LISTEN_OTHER_PORT": str(other)}
+    process = start_bootstrap(api, command=app("faults.py"), environment=environment)
+    process.wait_output("still waiting for the app: nothing listens at")
+    (line,) = [line for line in process.stderr.splitlines() if "still waiting" in line]
+    assert f"It should listen on 127.0.0.1, port {process.port} (PORT). It listens on 127.0.0.1:{other}." in line
+    assert "FAIRLEAD_HOST" in line
+    process.stop()
+
+
+def test_exit_status_127_is_explained(api: FakeRuntimeApi, tmp_path: Path) -> None:
+    start_bootstrap(api, command="exec no-such-program-at-all", environment=temporary(tmp_path))
+    assert "is the layer that has it attached?" in json.loads(api.wait_init_error().body)["errorMessage"]
 
 
 @WAYS

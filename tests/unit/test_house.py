@@ -22,7 +22,7 @@ LAYERS = (
     {"json_codec", "handler_json", "event_loop", "trace_variable", "http1", "javascript_module", "compression"},
     {"dispatch"},
     {"config"},
-    {"events", "logs", "report", "lambda_context", "connection", "process_memory"},
+    {"events", "listening", "logs", "report", "lambda_context", "connection", "process_memory"},
     {"response_stream", "extension", "handler_module", "app_process", "log_output"},
     {"runtime_api", "log_records"},
     {"readiness", "handler_logs"},
