@@ -17,6 +17,7 @@ import pytest
 
 from layer.check import UNPACKED
 from local.cache import CACHE
+from local.ports import free_ports
 from local.prepared import Prepared, prepare
 from local.run import layer_tree
 from local.sources import SOURCES
@@ -44,7 +45,7 @@ ALLOWED = re.compile(r"    allowedDomains: \[.*?\n    \],\n", re.DOTALL)
 
 
 def seen(page: bytes | str) -> dict[str, str]:
-    """What the page says that it sees: url, address, colours, cookie, visits."""
+    """What the page says that it sees: url, address, proven, colours, cookie, visits."""
     text = page if isinstance(page, str) else page.decode()
     return {name: html.unescape(value) for name, value in re.findall(r'<dd id="(\w+)">(.*?)</dd>', text)}
 
@@ -155,9 +156,12 @@ def test_on_aws_the_origin_of_forms_is_checked(system: System, source: str) -> N
 
 @pytest.mark.parametrize("source", OWN_HOSTS)
 def test_what_the_visitor_says_of_its_address_is_believed(system: System, source: str) -> None:
-    """A Function URL replaces it; the others add the true address behind it, and ``Astro.clientAddress`` is the first."""
-    response = on_aws(system, source, OWN_HOSTS[source], X_Forwarded_For="192.0.2.1")
-    assert seen(response.body)["address"] == (VISITOR if source == "function-url" else "192.0.2.1")
+    """A Function URL replaces it. The others add the true address behind it, and Astro takes the first."""
+    own = json.dumps({"http": {"sourceIp": "192.0.2.1"}, "identity": {"sourceIp": "192.0.2.1"}})
+    claims = {"X_Forwarded_For": "192.0.2.1", "X_Amzn_Request_Context": own}
+    page = seen(on_aws(system, source, OWN_HOSTS[source], **claims).body)
+    assert page["address"] == (VISITOR if source == "function-url" else "192.0.2.1")
+    assert page["proven"] == ("" if source.startswith("alb") else VISITOR)
 
 
 def test_an_unlisted_host_has_no_visitor(system: System) -> None:
@@ -169,6 +173,10 @@ def test_a_visitor_cannot_name_a_host_that_is_not_listed(system: System) -> None
     host = OWN_HOSTS["function-url"]
     page = seen(on_aws(system, "function-url", host, X_Forwarded_Host="evil.example").body)
     assert (page["url"], page["address"]) == (f"https://{host}/", VISITOR)
+
+
+def test_an_event_without_its_page_is_not_lost(system: System) -> None:
+    assert system.invoke(b'{"Records":[]}')["errorType"] == "Function.Status404"
 
 
 @pytest.mark.parametrize(
@@ -190,7 +198,7 @@ def test_what_other_lists_of_allowed_domains_do(
     assert ALLOWED.search(config)
     (app / "astro.config.mjs").write_text(ALLOWED.sub(allowed, config))
     host = OWN_HOSTS["function-url"]
-    with started(app) as other:
+    with started(app, {"PORT": str(free_ports(1)[0])}) as other:
         form = {"content_type": FORM["content-type"], "origin": f"https://{host}"}
         assert on_aws(other, "function-url", host, "POST", body=b"name=Ada", **form).status == status
         found = seen(on_aws(other, "function-url", host).body)

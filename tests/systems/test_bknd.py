@@ -37,6 +37,11 @@ PAUSE_S = 1.1  # after which the example makes sure of its connection
 TODOS = "/api/data/entity/todos"
 
 
+def another(app: Path, **variables: str) -> AbstractContextManager[System]:
+    """``app`` beside the one of the file, with other variables and at another port."""
+    return started(app, {**SECRETS, "PORT": str(free_ports(1)[0]), **variables})
+
+
 def logged_in(system: System) -> dict[str, str]:
     """The header fields of somebody who may do everything."""
     answer = system.json("POST", "/api/auth/password/login", JSON, json.dumps(PERSON).encode())
@@ -133,7 +138,7 @@ def test_a_browser_logs_in_and_sees_the_data(system: System, page: Page) -> None
 def test_the_admins_files_may_come_from_elsewhere(system: System, page: Page, prepared: Prepared) -> None:
     with (
         file_server(prepared.task / "dist/static") as (address, asked),
-        started(system.app, {"ASSETS_URL": f"{address}/"}) as other,
+        another(system.app, ASSETS_URL=f"{address}/") as other,
     ):
         opens_the_admin(page, other)
         assert [path for path in asked if path.endswith(".js")]
@@ -166,7 +171,7 @@ def file_server(folder: Path) -> Iterator[tuple[str, list[str]]]:
 @complete
 @pytest.mark.parametrize("url", [":memory:", "/tmp/of-a-test.db", "file:/tmp/of-a-test.db"])
 def test_sqlite_in_memory_or_in_a_file(system: System, url: str) -> None:
-    with started(system.app, {"DB_URL": url, **SECRETS}) as other:
+    with another(system.app, DB_URL=url) as other:
         written(other, "second")
         assert titles(other) == ["Put bknd on Lambda", "second"]
 
@@ -184,16 +189,15 @@ def server(request: pytest.FixtureRequest) -> Iterator[Database]:
 @complete
 def test_a_server_keeps_what_an_environment_wrote(system: System, server: Database) -> None:
     """Two environments at a time, one after them: one secret, so the login of one holds in the others."""
-    variables = {"DB_URL": server.url, **SECRETS}
-    with started(system.app, variables) as first:
+    with another(system.app, DB_URL=server.url) as first:
         written(first, "by the first")
         login = logged_in(first)
-        with started(system.app, variables) as second:
+        with another(system.app, DB_URL=server.url) as second:
             assert second.json("GET", "/api/auth/me", login)["user"]["role"] == "admin"
             assert titles(second) == ["Put bknd on Lambda", "by the first"]
             written(second, "by the second")
         assert titles(first)[2:] == ["by the second"]
-    with started(system.app, variables) as third:
+    with another(system.app, DB_URL=server.url) as third:
         assert len(titles(third)) == 3
 
 
@@ -203,7 +207,7 @@ CONNECTIONS = "select pid from pg_stat_activity where backend_type = 'client bac
 @complete
 @pytest.mark.parametrize("server", ["postgres"], indirect=True)
 def test_one_connection_serves_all_requests(system: System, server: Postgres) -> None:
-    with started(system.app, {"DB_URL": server.url, **SECRETS}) as other:
+    with another(system.app, DB_URL=server.url) as other:
         titles(other)
         connections = server.ask(CONNECTIONS)
         for number in range(10):
@@ -213,11 +217,24 @@ def test_one_connection_serves_all_requests(system: System, server: Postgres) ->
 
 
 @complete
+@pytest.mark.parametrize("server", ["postgres"], indirect=True)
+def test_entities_are_changed_only_where_it_is_allowed(system: System, server: Database) -> None:
+    """Environments know them as they were at their start, and one would undo what another did."""
+    fields = {"id": {"type": "primary", "config": {}}, "text": {"type": "text", "config": {}}}
+    change = json.dumps({"type": "regular", "fields": fields})
+    for design, status, then in (("", 404, 404), ("true", 202, 200), ("", 404, 200)):
+        with another(system.app, DB_URL=server.url, DESIGN=design) as other:
+            login = logged_in(other)
+            assert other.ask("POST", "/api/system/config/add/data/entities.notes", login, change).status == status
+            assert other.ask("GET", "/api/data/entity/notes", login).status == then
+
+
+@complete
 def test_a_connection_that_got_lost_unnoticed_is_replaced(system: System, server: Database) -> None:
     """As between two invocations on Lambda, when nobody is there to be told: the next query on it fails."""
     with closing(Forgetful(server.port)) as way:
         url = server.url.replace(f":{server.port}", f":{way.port}")
-        with started(system.app, {"DB_URL": url, **SECRETS}) as other:
+        with another(system.app, DB_URL=url) as other:
             assert titles(other) == ["Put bknd on Lambda"]
             for number in range(2):
                 way.forget()
@@ -263,7 +280,7 @@ def invoked(function: Sandbox, path: str, body: str = "") -> Any:
 @complete
 def test_a_database_that_cannot_be_reached_ends_the_start_with_the_reason(system: System) -> None:
     (port,) = free_ports(1)
-    with started(system.app, {"DB_URL": f"postgres://nobody@127.0.0.1:{port}/nothing", **SECRETS}) as other:
+    with another(system.app, DB_URL=f"postgres://nobody@127.0.0.1:{port}/nothing") as other:
         assert other.ask("GET", "/").status == 502
         assert "Runtime.AppExited" in str(other.served[0].problem)
         assert "ECONNREFUSED" in str(other.served[0].problem)
@@ -271,7 +288,7 @@ def test_a_database_that_cannot_be_reached_ends_the_start_with_the_reason(system
 
 @complete
 def test_a_database_of_your_own_needs_a_secret_of_your_own(system: System) -> None:
-    with started(system.app, {"DB_URL": ":memory:", "JWT_SECRET": "short", "ADMIN_PASSWORD": "1"}) as other:
+    with another(system.app, DB_URL=":memory:", JWT_SECRET="short") as other:
         assert other.ask("GET", "/").status == 502
         assert "DB_URL needs JWT_SECRET" in str(other.served[0].problem)
 

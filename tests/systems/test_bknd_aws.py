@@ -14,9 +14,9 @@ from local.run import layer_tree
 
 from .browser import browser, different_lines
 from .conftest import had, running_or_skipped
-from .system import EXAMPLES, System, started
+from .system import EXAMPLES, System
 from .test_astro import size
-from .test_bknd import SECRETS, opens_the_admin, titles, written
+from .test_bknd import another, opens_the_admin, titles, written
 
 pytestmark = [pytest.mark.integration, pytest.mark.systems]
 
@@ -59,7 +59,7 @@ def test_each_event_has_an_app_of_its_own(system: System) -> None:
 
 def test_the_connection_is_shared_all_the_same() -> None:
     """A database in memory would be another one with each event, if each event had a connection of its own."""
-    with started(APP, {**RAW, "DB_URL": ":memory:", **SECRETS}) as other:
+    with another(APP, **RAW, DB_URL=":memory:") as other:
         written(other, "second")
         assert titles(other) == ["Put bknd on Lambda", "second"]
 

@@ -1,0 +1,2 @@
+#!/bin/sh
+exec node --disable-warning=ExperimentalWarning host.mjs # listens on 127.0.0.1:$PORT, which Fairlead sets
