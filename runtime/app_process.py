@@ -109,6 +109,7 @@ class AppProcess:
         self._ended = None
         self._stderr = StderrTail(stderr)
         write_record(self._record, pid)
+        _thread.start_new_thread(end_with_leader, (pid,))
 
     def ended(self) -> str | None:
         """How the app ended, as the rest of a sentence that begins with "the app"; None while it runs."""
@@ -196,6 +197,19 @@ class StderrTail:
         if self._open.acquire(timeout=TAIL_WAIT_S):
             self._open.release()
         return self._tail.decode("utf-8", "replace").strip()
+
+
+def end_with_leader(pid: int) -> None:
+    """Wait for the end of a group's leader, and end with it what it has forked.
+
+    What it has forked holds its sockets, and whoever has asked for something would wait at them for an answer that
+    nobody gives. The status is left for ``ended``, and with it the number: nobody else can have it before that.
+    """
+    try:
+        posix.waitid(posix.P_PID, pid, posix.WEXITED | posix.WNOWAIT)
+    except ChildProcessError:  # the shell that started it has taken its exit status
+        return
+    signal_group(pid)
 
 
 def clean_leftover(record: str, log: Log) -> None:

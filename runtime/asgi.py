@@ -127,7 +127,7 @@ class AsgiApp:
             "type": "http",
             "asgi": dict(VERSIONS),
             "http_version": "1.1",
-            "method": request.method.upper(),
+            "method": request.method,
             "scheme": parts.scheme,
             # Since 2.4 of the specification the path has the root in it, and frameworks take it away again.
             "path": parts.root + parts.path_octets.decode("utf-8", "replace"),

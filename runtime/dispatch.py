@@ -26,6 +26,8 @@ HIDDEN_FROM_APP = (
 )
 # Handed from `bootstrap` to us. Lambda refuses customer variables that begin with an underscore, so none can be forged.
 PRIVATE_PREFIX = "_FAIRLEAD_"
+# What `bootstrap` hands on under the private prefix, because the interpreter would use or change it.
+KEPT_FOR_THE_APP = ("LD_PRELOAD", "LC_CTYPE")
 EXEC_WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
 # In the function's folder: Python of the user's between the event and the app.
 HOOK_FILE = "fairlead_hooks.py"
@@ -179,5 +181,10 @@ def app_environment(environ: Mapping[str, str], port: int) -> dict[str, str]:
     """The environment that the app gets, from ours: without what it must not know, with ``PORT``."""
     hidden = {*HIDDEN_FROM_APP, EXEC_WRAPPER}  # a wrapper is honoured once
     kept = {k: v for k, v in environ.items() if k not in hidden and not k.startswith(PRIVATE_PREFIX)}
-    preload = environ.get(PRIVATE_PREFIX + "LD_PRELOAD")
-    return {**kept, "PORT": str(port), **({"LD_PRELOAD": preload} if preload else {})}
+    for name in KEPT_FOR_THE_APP:
+        original = environ.get(PRIVATE_PREFIX + name)
+        if original:
+            kept[name] = original
+        elif original is not None:
+            kept.pop(name, None)
+    return {**kept, "PORT": str(port)}

@@ -191,7 +191,7 @@ def _import_quietly(name: str, log: Log) -> None:
     except ImportError as error:
         if error.name != name:
             log("WARN", f"{name} could not be imported: {trace_of(error)}")
-    except Exception as error:
+    except BaseException as error:  # sys.exit included: it is not this module's to end the function
         log("WARN", f"{name} could not be imported: {trace_of(error)}")
 
 

@@ -13,8 +13,7 @@ is there before anything is sent: what fails until then is an ordinary invocatio
 from __future__ import annotations
 
 from .errors import ClientGone, InvocationFault
-from .invocation import StreamedResult
-from .python_handler import RAW_TYPE
+from .invocation import RAW_STREAM_TYPE, StreamedResult
 from .watch import Watch
 
 TYPE_CHECKING = False
@@ -50,9 +49,9 @@ def streamed(returned: Any, loop: Callable[[], EventLoop], reported: Reported) -
     ``InvocationFault``.
     """
     if not isinstance(returned, dict):
-        return StreamedResult(StreamedItems(_drawn(returned, loop), reported), RAW_TYPE)
+        return StreamedResult(StreamedItems(_drawn(returned, loop), reported), RAW_STREAM_TYPE)
     if "statusCode" not in returned:
-        content_type = _field("contentType", returned.get("contentType", RAW_TYPE))
+        content_type = _field("contentType", returned.get("contentType", RAW_STREAM_TYPE))
         return StreamedResult(StreamedItems(_drawn(returned["body"], loop), reported), content_type)
     from .events import STREAM_TYPE  # 3 ms, for these alone
 

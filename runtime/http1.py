@@ -105,7 +105,8 @@ def render_head(request: HttpRequest) -> bytes:
     """
     start = f"{request.method} {request.target} HTTP/1.1"
     if not (start.isascii() and start.isprintable() and start.count(" ") == 2 and request.method and request.target):
-        raise ProtocolError(f"method and target must be visible ASCII characters: {start[:200]!a}")
+        without_query = start.partition("?")[0]  # which may carry secrets, and this is logged
+        raise ProtocolError(f"method and target must be visible ASCII characters: {without_query[:200]!a}")
     lines = [start]
     for name, value in request.headers:
         if not name or len(_FIELD_NAMES[name]) != len(name):

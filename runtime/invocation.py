@@ -61,6 +61,8 @@ ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
 # 6 MiB and 100 bytes, inclusive: exactly that many are accepted in both directions.
 PAYLOAD_LIMIT = 6_291_556
 
+RAW_STREAM_TYPE = "application/octet-stream"  # of a streamed answer, unless somebody says something else
+
 
 class Invocation(NamedTuple):
     """What ``GET .../invocation/next`` answered. A header that was absent or empty is ``""``."""
@@ -88,4 +90,4 @@ class StreamedResult(NamedTuple):
     """The same for an answer that is sent while it comes into being."""
 
     body: Body
-    content_type: str = "application/octet-stream"
+    content_type: str = RAW_STREAM_TYPE

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .invocation import Invocation
-    from .stream_writer import StreamWriter
 
 W3C_FIELDS = ("traceparent", "tracestate", "baggage")
 
@@ -85,7 +84,7 @@ class _Writable:
     """What the managed runtime's context has not. A slot, since ``vars`` of a context shows the managed runtime's."""
 
     __slots__ = ("response_stream",)
-    response_stream: Callable[..., StreamWriter]
+    response_stream: Callable[..., Any]  # python_handler's
 
 
 class LambdaContext(_Writable):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .errors import EnvironmentLost, InvocationFault, ResponseTooLarge
 from .handler_module import ending
-from .invocation import PAYLOAD_LIMIT, Result
+from .invocation import PAYLOAD_LIMIT, RAW_STREAM_TYPE, Result
 from .lambda_context import LambdaContext
 from .report import text_of, user_fault
 from .trace_variable import TraceVariable
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     OpenStream = Callable[[Invocation, str], ResponseStream]
 
-RAW_TYPE = "application/octet-stream"  # of a stream, unless the handler says something else
-
 
 class HandlerExit(EnvironmentLost):
     """The user's code has ended the process. It is reported, and then obeyed."""
@@ -49,7 +47,7 @@ class Writing:
         self._invocation = invocation
         self.file: StreamWriter | None = None
 
-    def begin(self, prelude: dict[str, Any] | None = None, content_type: str = RAW_TYPE) -> StreamWriter:
+    def begin(self, prelude: dict[str, Any] | None = None, content_type: str = RAW_STREAM_TYPE) -> StreamWriter:
         """A file to write the answer to; an HTTP answer with a ``prelude`` of statusCode, headers and cookies."""
         from .stream_writer import StreamWriter  # for the few that stream in this way
 

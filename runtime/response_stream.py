@@ -82,15 +82,17 @@ class ResponseStream:
         return reader.response
 
     def _send(self, *parts: bytes) -> None:
-        """One system call for all parts and no copy of the data, as long as the platform keeps up."""
+        """No copy of the data, and one system call for all parts as long as the platform keeps up."""
         try:
             sock = self._connection.lent()
             try:
                 sent = sock.sendmsg(parts, (), socket.MSG_DONTWAIT)
             except BlockingIOError:
                 sent = 0
-            if sent < sum(map(len, parts)):
-                self._send_slowly(sock, memoryview(b"".join(parts))[sent:])
+            for part in parts:
+                if sent < len(part):
+                    self._send_slowly(sock, memoryview(part)[sent:])
+                sent = max(0, sent - len(part))
         except (OSError, ConnectionLost) as error:
             raise ClientGone(f"the platform takes no more of the answer: {error}") from error
 

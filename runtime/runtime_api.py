@@ -161,6 +161,7 @@ class RuntimeApi:
             try:
                 while piece := body.read(stream.watched):
                     stream.write(piece)
+                    del piece  # before the next one comes into being
                 self.end_stream(invocation, stream)
             except InvocationFault as fault:
                 self.end_stream(invocation, stream, fault)

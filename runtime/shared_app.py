@@ -12,7 +12,7 @@ import posix
 import time
 
 from .app_client import AppClient
-from .app_process import POLL_S
+from .app_process import POLL_S, is_running
 from .connection import Connection
 from .errors import ConnectRefused, EnvironmentLost, ExchangeError, InitFault, RuntimeApiFault
 from .loop import serve
@@ -140,7 +140,8 @@ class AppOwner:
         try:
             probe.connect(time.time() + 1)
         except ConnectRefused as refused:
-            if self._process.ended() is None:
+            # Looked at without taking its status, which would hide its end from whoever waits for that.
+            if is_running(self._process.pid):
                 self._log("ERROR", f"Runtime.AppUnreachable: the app runs, but {refused}; it is killed")
                 self._process.condemn()
         except ExchangeError:

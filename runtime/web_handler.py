@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .errors import BadRequest, EnvironmentLost, FunctionFailed, InvocationFault, ResponseTooLarge
-from .events import STREAM_TYPE, TRIGGER, detect, to_prelude
+from .events import STREAM_TYPE, TRIGGER, BinaryBody, detect, to_prelude
 from .invocation import Invocation, Result, StreamedResult
 from .json_codec import loads
 from .messages import HttpResponse
@@ -82,21 +82,33 @@ class WebHandler:
         payload = event_format.to_payload(response, event)
         for warning in event_format.warnings(event, request, response, payload):
             self._log("WARN", warning, invocation.request_id)
-        if len(payload) > event_format.payload_limit:
-            raise ResponseTooLarge(len(payload), event_format.payload_limit)
-        return payload
+        if len(payload) <= event_format.payload_limit:
+            return payload
+        return _smaller(event_format, event, response, len(payload))
 
     def _streamed(self, event_format: EventFormat, event: object, invocation: Invocation) -> StreamedResult:
         """The answer from the moment that the app has sent its head: what fails later fails in the open."""
         request = event_format.to_request(event, invocation, self._options)
         head, body = self._app.begin(request, invocation)
-        return StreamedResult(HttpStream(to_prelude(head) + body.ready(), body), STREAM_TYPE)
+        prelude = to_prelude(head)
+        for warning in event_format.warnings(event, request, head, prelude):
+            self._log("WARN", warning, invocation.request_id)
+        return StreamedResult(HttpStream(prelude + body.ready(), body), STREAM_TYPE)
 
     def _is_shown_to_client(self, fault: InvocationFault, event_format: EventFormat) -> bool:
         """Whether the fault becomes an HTTP answer. A trigger's must not: it would count as processed."""
         if not event_format.is_http or isinstance(fault, EnvironmentLost | FunctionFailed):
             return False
         return isinstance(fault, BadRequest) or not self._faults_are_errors
+
+
+def _smaller(event_format: EventFormat, event: object, response: HttpResponse, size: int) -> bytes:
+    """The payload with its body in base64, if that fits: text full of quotation marks grows more than that as JSON."""
+    if event_format.is_http and event_format.takes_base64 and len(response.body) < event_format.payload_limit:
+        payload = event_format.to_payload(response._replace(body=BinaryBody(response.body)), event)
+        if len(payload) <= event_format.payload_limit:
+            return payload
+    raise ResponseTooLarge(size, event_format.payload_limit)
 
 
 def _as_trigger(_event: object) -> EventFormat:

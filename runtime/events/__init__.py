@@ -12,6 +12,7 @@ from . import alb, http_api, lattice, rest_api, shapes, trigger, warnings, webso
 from .options import EnvironmentConfig, EventOptions
 from .prelude import CONTENT_TYPE as STREAM_TYPE
 from .prelude import to_prelude
+from .response import BinaryBody
 from .trigger import fault_of
 
 TYPE_CHECKING = False
@@ -26,6 +27,7 @@ __all__ = [
     "FORMATS",
     "STREAM_TYPE",
     "TRIGGER",
+    "BinaryBody",
     "EnvironmentConfig",
     "EventFormat",
     "EventOptions",
@@ -48,6 +50,8 @@ class EventFormat(NamedTuple):
     to_payload: Callable[[HttpResponse, object], bytes]  # the second argument is the event
     warnings: Callable[[object, HttpRequest, HttpResponse, bytes], Sequence[str]] = warnings.of_request
     payload_limit: int = PAYLOAD_LIMIT  # bytes of what to_payload gives; the service refuses more
+    # Whether the front end decodes base64 whatever the type is: a REST API does so for its binaryMediaTypes alone.
+    takes_base64: bool = True
     can_stream: bool = False  # whether the front end takes a prelude and a body that comes bit by bit
 
 
@@ -63,7 +67,10 @@ def _api_gateway(
     can_stream: bool = False,
 ) -> EventFormat:
     of_answer = warnings.of_api_gateway
-    return EventFormat(name, True, matches, to_request, to_payload, of_answer, can_stream=can_stream)
+    # Of the three it is the REST API that streams, and that has types which count as binary.
+    return EventFormat(
+        name, True, matches, to_request, to_payload, of_answer, takes_base64=not can_stream, can_stream=can_stream
+    )
 
 
 ALB_LIMIT = 1024 * 1024  # of the response's JSON

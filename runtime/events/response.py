@@ -145,6 +145,10 @@ def payload(head: dict[str, object], lines: list[Line], response: HttpResponse) 
     return b"".join((start, b',"body":"', base64, b'","isBase64Encoded":true}'))
 
 
+class BinaryBody(bytes):
+    """A body that is sent in base64 whatever its type says: some texts fit into a payload in no other way."""
+
+
 def text_of(headers: Headers, body: bytes) -> str | None:
     """``body`` as the text that it says it is, or None when only base64 carries it.
 
@@ -152,7 +156,7 @@ def text_of(headers: Headers, body: bytes) -> str | None:
     """
     if not body:
         return ""
-    if not _is_text_type(headers):
+    if isinstance(body, BinaryBody) or not _is_text_type(headers):
         return None
     try:
         return body.decode()
