@@ -36,14 +36,20 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    app: Path, layer: Path, runtime: str = AUTO, *, command: str = "", with_install_scripts: bool = False
+    app: Path,
+    layer: Path,
+    runtime: str = AUTO,
+    *,
+    command: str = "",
+    handler: str = start_script.START_SCRIPT,
+    with_install_scripts: bool = False,
 ) -> Prepared:
     """What runs ``app``, its packages installed and built if it says so; all of that is kept, and the app not touched.
 
     ``layer`` is Fairlead's tree, ``runtime`` one of ``RUNTIMES``, ``command`` what replaces the app's start script.
     Raises ``LocalFailure`` or ``LayerError``, whose message says what to do.
     """
-    notices = start_script.check(app, command)
+    notices = start_script.check(app, command, handler)
     architecture = architecture_of(layer)
     name, why = _runtime(app, runtime)
     layers, task, binds = [layer], app, list[Bind]()
@@ -54,7 +60,7 @@ def prepare(
     if installed := packages.ensure(app, layer, architecture):
         binds.append(Bind(installed, f"{TASK_ROOT}/{packages.FOLDER}"))
     opt = merge.merged(layers)
-    lacking = start_script.lacking(task, command, opt)
+    lacking = start_script.lacking(task, command, opt, handler)
     if lacking and runtime != NONE:  # who chooses none may have it elsewhere: that is only worth a note
         raise LocalFailure("; ".join(lacking))
     return Prepared(opt, task, binds, [*notices, *lacking])

@@ -17,18 +17,20 @@ from typing import NamedTuple
 from layer import build
 from layer.failures import LayerError
 
-from . import start_script
+from . import packages, start_script
 from .changes import Changes
 from .display import BOOKKEEPING, Display, JsonLines, Readable
 from .environments import Environments, Outcome, Start
 from .failures import LocalFailure
 from .gateway import Gateway, Served
 from .machine import architecture
+from .mounts import TASK_ROOT
 from .ports import LOOPBACK, free_ports
 from .prepared import AUTO, RUNTIMES, Prepared, oversize, prepare
 from .sandbox import PORT_VARIABLES, Sandbox
 from .sources import SOURCES, STREAMING
 from .sources.values import Front
+from .start_script import START_SCRIPT, is_module, module_file
 from .streaming_sandbox import StreamingSandbox
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "fastapi"
@@ -45,6 +47,7 @@ class Options(NamedTuple):
 
     app: Path = EXAMPLE
     command: str = ""  # instead of the app's start script
+    handler: str = START_SCRIPT  # the function's: a start script, or a function in a module
     port: int = 3000  # the gateway's; 0 for any free one
     layer: Path | None = None  # a layer's tree instead of the one that this checkout builds
     timeout_s: int = 30
@@ -83,7 +86,7 @@ def running(
     ``on_output`` gets an environment's number and a line that it wrote, ``on_note`` what happens to the app meanwhile.
     Raises ``LocalFailure`` or ``LayerError``, whose message says what to do.
     """
-    start_script.check(options.app, options.command)  # before anything is made
+    start_script.check(options.app, options.command, options.handler)  # before anything is made
     layer = layer_tree(options.layer)
     app = prepared(options, layer)
     notices = [*app.notices, *oversize(app)]
@@ -121,6 +124,7 @@ def starter(
             app.task,
             {
                 **({"FAIRLEAD_COMMAND": options.command} if options.command else {}),
+                **handler_environment(options),
                 **streaming_environment(options),
                 **options.environment,
                 **({} if is_alone else own_port(options.environment)),
@@ -145,8 +149,18 @@ def prepared(options: Options, layer: Path) -> Prepared:
         layer,
         options.runtime,
         command=options.command,
+        handler=options.handler,
         with_install_scripts=options.with_install_scripts,
     )
+
+
+def handler_environment(options: Options) -> dict[str, str]:
+    """The function's handler. The packages of a Python handler lie where start scripts have them too."""
+    if options.handler == START_SCRIPT:
+        return {}
+    found = module_file(options.app, options.handler) if is_module(options.app, options.handler) else None
+    is_python = found is not None and found.suffix == ".py"
+    return {"_HANDLER": options.handler, **({"PYTHONPATH": f"{TASK_ROOT}/{packages.FOLDER}"} if is_python else {})}
 
 
 def streaming_environment(options: Options) -> dict[str, str]:
@@ -194,6 +208,7 @@ def parsed(arguments: Sequence[str] | None) -> tuple[Options, Display]:
     add = parser.add_argument
     add("--app", type=Path, default=EXAMPLE, metavar="DIR", help="the app's folder (default: the FastAPI example)")
     add("--cmd", default="", metavar="COMMAND", help="start the app with this instead of its run.sh")
+    add("--handler", default=START_SCRIPT, metavar="NAME", help="module.function, or another start script than run.sh")
     add("--port", type=_number(0, 65535), default=3000, help="the browser's port (default: 3000)")
     add("--host", default=LOOPBACK, metavar="ADDRESS", help="where to listen; 0.0.0.0 in a container")
     add("--source", choices=SOURCES, default="function-url", help="what stands before the function")
@@ -222,6 +237,7 @@ def parsed(arguments: Sequence[str] | None) -> tuple[Options, Display]:
     options = Options(
         app=given.app,
         command=given.cmd,
+        handler=given.handler,
         port=given.port,
         layer=given.layer,
         timeout_s=given.timeout,

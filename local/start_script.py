@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from layer.programs import called
+from runtime import javascript_module
 
 from .failures import LocalFailure
 
 START_SCRIPT = "run.sh"
 ELF = b"\x7fELF"
+MODULE = re.compile(r"[\w./-]+[.:][A-Za-z_]\w*")
 
 
 def check(app: Path, command: str, handler: str = START_SCRIPT) -> list[str]:
@@ -19,7 +22,37 @@ def check(app: Path, command: str, handler: str = START_SCRIPT) -> list[str]:
     Raises ``LocalFailure`` when there is nothing to run, or something that cannot run.
     """
     check_folder(app)
-    return [] if command else _check_script(app / handler, handler)
+    if command:
+        return []
+    if is_module(app, handler):
+        return _check_module(app, handler)
+    return _check_script(app / handler, handler)
+
+
+def is_module(app: Path, handler: str) -> bool:
+    """Whether ``handler`` names a function in a module, as ``app.handler`` and ``main:app`` do, and not a file."""
+    return not (app / handler).is_file() and not handler.endswith(".sh") and bool(MODULE.fullmatch(handler))
+
+
+def module_file(app: Path, handler: str) -> Path | None:
+    """The file in which the function is looked for."""
+    path = re.split("[.:]", handler[::-1], maxsplit=1)[1][::-1]
+    folder = app / path.replace(".", "/")
+    candidates = (
+        folder.with_name(f"{folder.name}.py"),
+        folder / "__init__.py",
+        *(app / f"{path}{suffix}" for suffix in javascript_module.SUFFIXES),
+    )
+    return next((file for file in candidates if file.is_file()), None)
+
+
+def _check_module(app: Path, handler: str) -> list[str]:
+    if module_file(app, handler) is None:
+        raise LocalFailure(
+            f"the handler {handler} is a function in a module, and {app} has no such file: HANDLER takes"
+            " module.function or module:app for Python, index.fetch or index.handler for JavaScript, or a start script"
+        )
+    return []
 
 
 def check_folder(app: Path) -> None:
@@ -32,6 +65,10 @@ def lacking(app: Path, command: str, layer: Path, handler: str = START_SCRIPT) -
     """A sentence for each runtime that the start calls and ``layer``, the tree of ``/opt``, does not have."""
     script = app / handler
     text = command.encode() if command else script.read_bytes() if script.is_file() else b""
+    if not text and (file := module_file(app, handler)) and file.suffix != ".py":
+        programs = [name for name in javascript_module.RUNTIMES if (layer / "bin" / name).exists()]
+        message = f"{file.name} is JavaScript, and no layer has what runs it: say RUNTIME=bun, deno or node"
+        return [] if programs else [message]
     where = "the command" if command else handler
     return [
         f"{where} calls {name}, and no layer has it: say RUNTIME={name} (--runtime {name}), and on Lambda attach the "

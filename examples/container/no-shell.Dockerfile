@@ -1,5 +1,5 @@
 # The same without a shell, or anything else: the interpreter is started directly, and not by `bootstrap`.
-ARG FAIRLEAD=fairlead:amd64
+ARG FAIRLEAD=fairlead:${TARGETARCH:-amd64}
 
 FROM ${FAIRLEAD} AS fairlead
 

@@ -22,7 +22,7 @@ from local import emulator as rie
 from local import rootfs
 from local.failures import LocalFailure
 
-from .engine import NoEngineError, engine
+from .engine import NoEngineError, connected, engine
 
 EXAMPLE = recipe.REPOSITORY / "examples/container"
 PYTHON = "/opt/fairlead/bin/python3"
@@ -84,7 +84,7 @@ class Images(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def client() -> Iterator[docker.DockerClient]:
+def address() -> Iterator[str]:
     """An engine's, for as long as the tests run."""
     with ExitStack() as stack:
         try:
@@ -92,6 +92,13 @@ def client() -> Iterator[docker.DockerClient]:
         except NoEngineError as reason:
             pytest.skip(str(reason))
         yield running
+
+
+@pytest.fixture(scope="session")
+def client(address: str) -> Iterator[docker.DockerClient]:
+    """That engine's."""
+    with connected(address) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")
@@ -115,17 +122,21 @@ def tag() -> str:
 
 
 @pytest.fixture(scope="session")
-def fairlead(
-    client: docker.DockerClient, architecture: recipe.Architecture, tag: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """The name of what ``make image`` makes, loaded."""
+def archive(architecture: recipe.Architecture, tag: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``make image`` makes, for this machine's architecture only."""
     try:
         tree = build.ensure(architecture.name)
     except LayerError as failure:
         pytest.skip(str(failure))
     target = tmp_path_factory.mktemp("image") / "image.tar"
     image.write(target, {architecture.name: tree}, build.DEFAULT_EPOCH, tag)
-    with loaded(client, target):
+    return target
+
+
+@pytest.fixture(scope="session")
+def fairlead(client: docker.DockerClient, architecture: recipe.Architecture, tag: str, archive: Path) -> Iterator[str]:
+    """The name of it, loaded."""
+    with loaded(client, archive):
         yield f"{tag}:{architecture.debian}"
 
 

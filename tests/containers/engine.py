@@ -1,7 +1,8 @@
 """A container engine: the one that is running, or a private dockerd that leaves nothing behind.
 
-The private one lives in mount, process and network namespaces of its own, which end with it: no mount, no process and
-no interface can be left, and with ``--kill-child`` and the death signal that also holds when the tests are killed.
+The private one lives in mount and process namespaces of its own, and in a network of its own too unless it needs this
+machine's. They end with it: no mount, no process and no interface can be left, and with ``--kill-child`` and the death
+signal that also holds when the tests are killed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +21,9 @@ import docker
 
 START_S = 30.0
 STOP_S = 30.0
-OWN_NAMESPACES = ("unshare", "--mount", "--pid", "--net", "--fork", "--mount-proc", "--kill-child")
+# What a daemon has to itself. With this machine's network its containers reach archives, by ``--network host``.
+MACHINES_NETWORK = ("--mount", "--pid")
+OWN_NETWORK = (*MACHINES_NETWORK, "--net")
 # The shell is the namespace's init: it takes over, and in the end kills, what dockerd's shims leave.
 INIT = 'dockerd "$@" & daemon=$!; trap "kill -TERM $daemon" TERM; wait $daemon; wait $daemon'
 NEEDED = ("dockerd", "containerd", "runc", "unshare", "setpriv")
@@ -31,15 +34,14 @@ class NoEngineError(Exception):
 
 
 @contextmanager
-def engine() -> Iterator[docker.DockerClient]:
-    """A client of an engine. Raises ``NoEngineError``."""
+def engine() -> Iterator[str]:
+    """The address (``DOCKER_HOST``) of an engine. Raises ``NoEngineError``."""
     address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     # The SDK's client leaves a socket open when it cannot connect, so it is only made when there is somebody.
     if not address.startswith("unix://") or _listens(Path(address.removeprefix("unix://"))):
-        with _client(address) as running:
-            yield running
+        yield address
         return
-    with private(f"no container engine is running at {address}") as own:
+    with daemon(f"no container engine is running at {address}", OWN_NETWORK) as own:
         yield own
 
 
@@ -49,7 +51,8 @@ def _listens(path: Path) -> bool:
 
 
 @contextmanager
-def _client(address: str) -> Iterator[docker.DockerClient]:
+def connected(address: str) -> Iterator[docker.DockerClient]:
+    """The SDK's client of the engine at ``address``."""
     environment = {**os.environ, "DOCKER_HOST": address}
     client = docker.DockerClient.from_env(environment=environment, timeout=60)
     try:
@@ -59,25 +62,24 @@ def _client(address: str) -> Iterator[docker.DockerClient]:
 
 
 @contextmanager
-def private(absence: str) -> Iterator[docker.DockerClient]:
-    """A client of an engine that ends here, with all that it was given. Raises ``NoEngineError``."""
+def daemon(absence: str, namespaces: Sequence[str]) -> Iterator[str]:
+    """The address of an engine that ends here, with all that it was given. Raises ``NoEngineError``."""
     if os.geteuid() != 0:
         raise NoEngineError(f"{absence}, and only root can start one")
     if missing := [name for name in NEEDED if not shutil.which(name)]:
         raise NoEngineError(f"{absence}, and to start one {', '.join(missing)} would have to be installed")
     directory = Path(tempfile.mkdtemp(prefix="fairlead-engine-"))
     try:
-        with (directory / "log").open("w") as log, _daemon(directory, log.fileno()) as daemon:
-            _await(directory / "socket", daemon, directory / "log", absence)
-            with _client(f"unix://{directory}/socket") as client:
-                yield client
+        with (directory / "log").open("w") as log, _started(directory, namespaces, log.fileno()) as process:
+            _await(directory / "socket", process, directory / "log", absence)
+            yield f"unix://{directory}/socket"
     finally:
         shutil.rmtree(directory)
         remove_cgroups(directory.name)
 
 
 @contextmanager
-def _daemon(directory: Path, log: int) -> Iterator[subprocess.Popen[bytes]]:
+def _started(directory: Path, namespaces: Sequence[str], log: int) -> Iterator[subprocess.Popen[bytes]]:
     (directory / "daemon.json").write_text("{}")  # and not the machine's
     options = [
         *("--config-file", directory / "daemon.json", "--data-root", directory / "data"),
@@ -85,30 +87,31 @@ def _daemon(directory: Path, log: int) -> Iterator[subprocess.Popen[bytes]]:
         *("--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"),
         *("--cgroup-parent", f"/{directory.name}"),
     ]
-    command = ["setpriv", "--pdeathsig", "KILL", *OWN_NAMESPACES, "sh", "-c", INIT, "sh", *map(str, options)]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as daemon:
+    apart = ["unshare", *namespaces, "--fork", "--mount-proc", "--kill-child"]
+    command = ["setpriv", "--pdeathsig", "KILL", *apart, "sh", "-c", INIT, "sh", *map(str, options)]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process:
         try:
-            yield daemon
+            yield process
         finally:
-            _end(daemon, directory)
+            _end(process, directory)
 
 
-def _end(daemon: subprocess.Popen[bytes], directory: Path) -> None:
-    children = Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()
+def _end(process: subprocess.Popen[bytes], directory: Path) -> None:
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     for child in map(int, children):  # the namespace's init
         os.kill(child, 15)
     try:
-        daemon.wait(STOP_S)
+        process.wait(STOP_S)
     except subprocess.TimeoutExpired as error:
-        daemon.kill()
+        process.kill()
         raise AssertionError(f"the engine did not end: {(directory / 'log').read_text()}") from error
 
 
-def _await(path: Path, daemon: subprocess.Popen[bytes], log: Path, absence: str) -> None:
+def _await(path: Path, process: subprocess.Popen[bytes], log: Path, absence: str) -> None:
     """Returns when somebody listens on the socket: what is asked before the daemon is ready waits for it."""
     limit = time.monotonic() + START_S
     while not _listens(path):
-        if daemon.poll() is not None or time.monotonic() > limit:
+        if process.poll() is not None or time.monotonic() > limit:
             lines = log.read_text().strip().splitlines() or ["it said nothing"]
             raise NoEngineError(f"{absence}, and dockerd could not be started: {lines[-1]}")
         time.sleep(0.02)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .engine import NoEngineError, cgroups, private
+from .engine import OWN_NETWORK, NoEngineError, cgroups, connected, daemon
 
 pytestmark = pytest.mark.containers
 
@@ -24,7 +24,7 @@ def test_an_engine_that_ends_with_a_running_container_leaves_nothing(emulator: P
         tar.add(emulator, "emulator")  # a program without libraries, which runs until it is ended
     before = directories()
     try:
-        with private("not looked for") as client:
+        with daemon("not looked for", OWN_NETWORK) as address, connected(address) as client:
             (directory,) = directories() - before
             client.api.import_image_from_data(archive.getvalue(), repository="own", tag="image")
             container = client.containers.run("own:image", ["/emulator", "/emulator"], detach=True, network_mode="none")

@@ -22,6 +22,7 @@ from .conftest import loaded
 
 PLATFORMS = {"x86_64": "amd64", "arm64": "arm64"}
 EPOCH = build.DEFAULT_EPOCH
+LONG_NAME = "name" * 30  # longer than a tar header's field
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def small_tree(root: Path, content: str) -> Path:
     (root / "fairlead/lib").mkdir(parents=True)
     (root / "bootstrap").write_text("#!/bin/bash\n")
     (root / "fairlead/lib/empty").touch()
-    (root / "fairlead/lib" / ("name" * 30)).write_text(content)  # longer than a tar header's field
+    (root / "fairlead/lib" / LONG_NAME).write_text(content)
     for path in (root, *root.rglob("*")):
         path.chmod(0o755 if path.is_dir() or path.name == "bootstrap" else 0o644)
     return root
@@ -50,10 +51,15 @@ def read(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
     return file.read() if file else b""
 
 
+def named(files: dict[str, bytes]) -> dict[str, dict[str, Any]]:
+    """The descriptors of ``index.json`` by the name that skopeo takes."""
+    descriptors = json.loads(files["index.json"])["manifests"]
+    return {descriptor["annotations"]["org.opencontainers.image.ref.name"]: descriptor for descriptor in descriptors}
+
+
 def manifests(files: dict[str, bytes]) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
     """Platform and manifest of each image, found as a registry's client finds them; every digest is checked."""
-    (top,) = json.loads(files["index.json"])["manifests"]
-    for descriptor in json.loads(blob(files, top))["manifests"]:
+    for descriptor in json.loads(blob(files, named(files)[__version__]))["manifests"]:
         yield descriptor["platform"], json.loads(blob(files, descriptor))
 
 
@@ -70,7 +76,7 @@ def test_the_index_leads_to_an_image_of_each_architecture(trees: dict[str, Path]
     files = files_of(tmp_path / "image.tar")
     assert json.loads(files["oci-layout"]) == {"imageLayoutVersion": "1.0.0"}
     reached = {"oci-layout", "index.json", "manifest.json"}
-    reached.add("blobs/sha256/" + json.loads(files["index.json"])["manifests"][0]["digest"].partition(":")[2])
+    reached.add("blobs/sha256/" + named(files)[__version__]["digest"].partition(":")[2])
     for platform, manifest in manifests(files):
         config = json.loads(blob(files, manifest["config"]))
         (layer,) = manifest["layers"]
@@ -85,6 +91,18 @@ def test_the_index_leads_to_an_image_of_each_architecture(trees: dict[str, Path]
 
 def json_bytes(document: object) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+
+def test_each_architecture_has_a_name_of_its_own_too(trees: dict[str, Path], tmp_path: Path) -> None:
+    """As ``docker save`` writes names: containerd takes them as they are, and ``docker`` looks for the full one."""
+    image.write(tmp_path / "image.tar", trees, EPOCH)
+    files = files_of(tmp_path / "image.tar")
+    assert {tag: descriptor["annotations"]["io.containerd.image.name"] for tag, descriptor in named(files).items()} == {
+        tag: f"docker.io/library/fairlead:{tag}" for tag in (__version__, *PLATFORMS.values())
+    }
+    for platform, manifest in manifests(files):
+        tag = platform["architecture"]
+        assert json.loads(blob(files, named(files)[tag])) == manifest
 
 
 def test_what_docker_load_reads_names_the_same_blobs(trees: dict[str, Path], tmp_path: Path) -> None:

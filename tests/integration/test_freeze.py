@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 
 from local import freezer
-from local.cache import CHECKOUT
+from local.cgroup import ours
 from local.failures import LocalFailure
 from local.freezer import V1, V2, Freezer, Place, Switch, applicable
 from local.ports import free_ports
@@ -24,8 +23,9 @@ from local.sandbox import Sandbox
 from tests.conformance.test_app_faults import function_url
 
 from .apps import COMMAND, DETACHED, shell_app
-from .test_function import APPS, FAULTS, bootstrap_pid
-from .test_sandbox import eventually, is_gone
+from .ends import all_gone, eventually, kill_driver, with_descendants
+from .running import run
+from .test_function import APPS, FAULTS, bootstrap_pid, command_line
 
 pytestmark = pytest.mark.integration
 
@@ -43,12 +43,17 @@ def switch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> S
     def these(limit: Path | None = None) -> list[Place]:
         return [place for place in everywhere(limit) if place[1] is kind]
 
-    try:
-        Freezer.of(these()).release()
-    except LocalFailure as failure:
-        pytest.skip(str(failure))
+    can_freeze(these())
     monkeypatch.setattr(freezer, "places", these)
     return kind
+
+
+def can_freeze(places: list[Place]) -> None:
+    """Skips unless one of them takes a freezer."""
+    try:
+        Freezer.of(places).release()
+    except LocalFailure as failure:
+        pytest.skip(str(failure))
 
 
 @pytest.fixture
@@ -145,10 +150,10 @@ def test_stopping_a_frozen_function_tells_the_app_and_leaves_nothing(start: Star
     ask(function, "true")
     assert is_frozen(function)
     assert function.freezer is not None
-    processes, cgroup = [function.pid, *below(function.pid)], function.freezer.directory
+    processes, cgroup = with_descendants(function.pid), function.freezer.directory
     function.stop()
     assert "goodbye" in function.output
-    assert [pid for pid in processes if not is_gone(pid)] == []
+    assert all_gone(processes)
     assert not cgroup.exists()
 
 
@@ -156,6 +161,7 @@ DRIVER = """
 import json, sys
 from pathlib import Path
 from local import freezer
+from local.processes import below
 from local.sandbox import Sandbox
 everywhere = freezer.places
 freezer.places = lambda limit: [place for place in everywhere(limit) if place[1].file == sys.argv[4]]
@@ -172,15 +178,33 @@ def test_nothing_is_left_when_the_driver_is_killed_while_it_is_frozen(
 ) -> None:
     """With v1 the kernel's SIGKILL waits for the thaw: somebody has to outlive the driver and do it."""
     variables = json.dumps({"FAIRLEAD_COMMAND": COMMAND, "PORT": str(free_ports(1)[0])})
-    command = [sys.executable, "-c", DRIVER, str(layer_tree), str(task), variables, switch.file]
-    with subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as driver:
-        assert driver.stdout is not None
-        pid, *folders = json.loads(driver.stdout.readline())
-        processes = [pid, *below(pid)]
-        driver.kill()
-    assert len(processes) >= 5
-    assert eventually(lambda: all(is_gone(pid) for pid in processes))
-    assert eventually(lambda: not any(folder and Path(folder).exists() for folder in folders))
+    kill_driver(DRIVER, str(layer_tree), str(task), variables, switch.file)
+
+
+def stands_still(pid: int) -> bool:
+    """Whether a process is in a cgroup that is frozen."""
+    membership, mounts = Path(f"/proc/{pid}/cgroup").read_text(), Path("/proc/self/mounts").read_text()
+    cgroups = [(V2 if is_v2 else V1, here) for is_v2, _, here in ours(membership, mounts, "freezer")]
+    return any(kind.is_frozen(here) for kind, here in cgroups if (here / kind.file).exists())
+
+
+def test_run_freezes_the_app_between_requests(sandbox_works: None, layer_tree: Path, task: Path) -> None:
+    can_freeze(freezer.places())
+    with run(task, layer_tree, "--freeze", "--cmd", COMMAND) as running:
+
+        def apps() -> list[int]:
+            return [pid for pid in below(running.program.pid) if command_line(pid).endswith(b"app.py\x00")]
+
+        for number in range(2):
+            body = f'"echo {number}"'
+            reply = urllib3.request("POST", running.address + "/", body=body, retries=False, timeout=30)
+            assert reply.json() == str(number)
+            # The client has its answer a moment before the function is frozen.
+            assert eventually(lambda: bool(apps()) and all(map(stands_still, apps())))
+        processes = with_descendants(running.program.pid)
+        running.ended()
+    assert running.program.returncode == 0
+    assert all_gone(processes)
 
 
 def test_without_a_cgroup_it_is_refused_in_a_sentence() -> None:

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import urllib3
 
-from local import smoke
+from local import enclosure, smoke
 from local.bubblewrap import Bind
 from local.failures import LocalFailure
 from local.ports import free_ports
 from local.sandbox import Sandbox
 
 from .conftest import StartFunction
+from .ends import all_gone, eventually, kill_driver, with_descendants
+from .running import run
 
 pytestmark = pytest.mark.integration
 
 CHECKOUT = Path(__file__).parents[2]
-PATIENCE_S = 10.0
 
 # A runtime that takes each event for a shell command and answers with what it writes.
 SHELL_BOOTSTRAP = r"""#!/bin/bash
@@ -72,29 +71,6 @@ def said(function: Sandbox, command: str) -> str:
     reply = function.invoke(command.encode())
     assert reply.status == 200
     return reply.body.decode()
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Whether ``condition()`` comes true; asked again and again until it does or patience ends."""
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
-
-
-def tree_of(pid: int) -> list[int]:
-    """``pid`` and everything below it, as this machine counts."""
-    lists = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]  # one per thread
-    return [pid, *(below for children in lists for child in children for below in tree_of(int(child)))]
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 @pytest.mark.parametrize("place", ["/", "/etc", "/usr/bin", "/opt", "/var/task", "/dev/shm"])
@@ -206,39 +182,29 @@ def test_what_the_function_writes_is_captured(shell: Sandbox) -> None:
 def test_nothing_is_left_after_stop(start_function: StartFunction, shell_layer: Path, task: Path) -> None:
     function = start_function(task, layer=shell_layer)
     function.invoke(b"set -m; sleep 600 >/dev/null 2>&1 &")  # what outlives its process group, and on Lambda a freeze
-    processes, limit = tree_of(function.pid), function.memory_limit
+    processes, limit = with_descendants(function.pid), function.memory_limit
     assert len(processes) >= 5
     function.stop()
-    limit_s = time.monotonic() + PATIENCE_S  # the kernel has ended them all, and is taking them down one by one
-    while not all(map(is_gone, processes)):
-        assert time.monotonic() < limit_s, [pid for pid in processes if not is_gone(pid)]
-        time.sleep(0.01)
+    assert all_gone(processes)
     assert limit is None or not limit.directory.exists()
     with pytest.raises(LocalFailure):
         function.invoke(b"true")
 
 
 DRIVER = """
-import sys
+import json, sys
 from pathlib import Path
 from local.sandbox import Sandbox
 with Sandbox(Path(sys.argv[1]), Path(sys.argv[2]), {"PORT": sys.argv[3]}) as function:
     function.invoke(b"set -m; sleep 600 >/dev/null 2>&1 &")
-    print(function.pid, function.memory_limit.directory if function.memory_limit else "", flush=True)
+    limit = function.memory_limit.directory if function.memory_limit else ""
+    print(json.dumps([function.pid, str(limit)]), flush=True)
     sys.stdin.read()
 """
 
 
 def test_nothing_is_left_when_the_driver_is_killed(sandbox_works: None, shell_layer: Path, task: Path) -> None:
-    command = [sys.executable, "-c", DRIVER, str(shell_layer), str(task), str(free_ports(1)[0])]
-    with subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as driver:
-        assert driver.stdout is not None
-        pid, directory = driver.stdout.readline().rstrip("\n").split(" ", 1)
-        processes = tree_of(int(pid))
-        driver.kill()
-    assert len(processes) >= 5
-    assert eventually(lambda: all(is_gone(pid) for pid in processes))
-    assert not directory or eventually(lambda: not Path(directory).exists())
+    kill_driver(DRIVER, str(shell_layer), str(task), str(free_ports(1)[0]))
 
 
 FORBIDDEN = """
@@ -255,51 +221,89 @@ def test_forbidden_user_namespaces_are_explained(sandbox_works: None, unshare: N
     assert "max_user_namespaces" in result.stderr
 
 
+HUNGRY = """
+import os
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        eaten = b"x" * (300 << 20 if self.path == "/eat" else 1)
+        self.send_response(200)
+        self.end_headers()
+HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+SERVER = 'echo the app starts; exec /opt/fairlead/bin/python3 -m http.server --bind 127.0.0.1 "$PORT"'
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Path:
+    """Where temporary files go, and nothing may be in the end."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    return folder
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_run_serves_an_app_until_it_is_told_to_end(
-    sandbox_works: None, layer_tree: Path, task: Path, number: signal.Signals
+    sandbox_works: None, layer_tree: Path, task: Path, temporary: Path, number: signal.Signals
 ) -> None:
     """The start script is missing, so the command has to be what runs."""
-    command = [
-        *(sys.executable, "-m", "local.run", "--app", str(task), "--layer", str(layer_tree), "--port", "0"),
-        *("--env", f"PORT={free_ports(1)[0]}"),
-        *("--cmd", 'echo the app starts; exec /opt/fairlead/bin/python3 -m http.server --bind 127.0.0.1 "$PORT"'),
-    ]
-    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as driver:
-        assert driver.stdout is not None
-        address = next(match[0] for line in driver.stdout if (match := re.search(r"http://\S+", line)))
-        response = urllib3.request("GET", address + "/file", retries=False)
-        processes = tree_of(driver.pid)
-        os.kill(driver.pid, number)
-        shown = driver.stdout.read()
+    with run(task, layer_tree, "--cmd", SERVER, TMPDIR=str(temporary)) as running:
+        response = urllib3.request("GET", running.address + "/file", retries=False)
+        processes = with_descendants(running.program.pid)
+        shown = running.ended(number)
     assert (response.status, response.data) == (200, b"the app's own")
-    assert driver.returncode == 0
+    assert running.program.returncode == 0
     assert "the app starts" in shown
     assert re.search(r"GET /file  200  13 B  [\d.,]+ ms  cold", shown)
     assert "RequestId" not in shown
-    assert eventually(lambda: all(is_gone(pid) for pid in processes))
+    assert all_gone(processes)
+    assert list(temporary.iterdir()) == []
+
+
+def test_run_without_a_sandbox_leaves_no_temporary_file(layer_tree: Path, emulator: Path, temporary: Path) -> None:
+    """The app's own go with those of the program that ends it."""
+    write = 'touch "$TMPDIR/left" && exec python3 -m http.server --bind 127.0.0.1 "$PORT"'
+    variables = {"TMPDIR": str(temporary), enclosure.CHOICE: "process"}
+    with run(temporary, layer_tree, "--cmd", write, **variables) as running:
+        assert urllib3.request("GET", running.address + "/", retries=False).status == 200
+        assert [path.name for path in temporary.glob("*/left")] == ["left"]
+        running.ended()
+    assert eventually(lambda: list(temporary.iterdir()) == [])
 
 
 def test_an_app_that_ends_at_once_is_502_with_its_reason_on_the_terminal(
     sandbox_works: None, layer_tree: Path, task: Path
 ) -> None:
-    command = [
-        *(sys.executable, "-m", "local.run", "--app", str(task), "--layer", str(layer_tree), "--port", "0"),
-        *("--env", f"PORT={free_ports(1)[0]}", "--cmd", "echo no database >&2; exit 3"),
-    ]
-    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as driver:
-        assert driver.stdout is not None
-        address = next(match[0] for line in driver.stdout if (match := re.search(r"http://\S+", line)))
-        response = urllib3.request("GET", address + "/", retries=False)
-        driver.terminate()
-        shown = driver.stdout.read()
+    with run(task, layer_tree, "--cmd", "echo no database >&2; exit 3") as running:
+        response = urllib3.request("GET", running.address + "/", retries=False)
+        shown = running.ended()
     assert (response.status, response.data) == (502, b"Internal Server Error")
     assert "Runtime.AppExited" in shown
     assert "no database" in shown
 
 
-def test_the_example_app_answers_every_kind_of_request(
-    sandbox_works: None, layer_tree: Path, capsys: pytest.CaptureFixture[str]
+def test_an_app_that_needs_more_memory_than_it_has_is_502_with_its_reason_on_the_terminal(
+    start_function: StartFunction, shell_layer: Path, layer_tree: Path, task: Path
 ) -> None:
+    if not start_function(task, layer=shell_layer).memory_limit:
+        pytest.skip("no memory limit can be set here")
+    (task / "hungry.py").write_text(HUNGRY)
+    with run(task, layer_tree, "--memory", "128", "--cmd", "exec /opt/fairlead/bin/python3 hungry.py") as running:
+        statuses = [urllib3.request("GET", running.address + path, retries=False).status for path in ("/", "/eat", "/")]
+        shown = running.ended()
+    assert statuses == [200, 502, 200], shown
+    assert "the function ran out of its 128 MB of memory: the kernel killed one of its processes" in shown
+
+
+def test_the_example_app_answers_every_kind_of_request(
+    sandbox_works: None,
+    layer_tree: Path,
+    temporary: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # or the folder chosen before is used again
     result = smoke.main()
     assert result == 0, capsys.readouterr().out
+    assert list(temporary.iterdir()) == []

@@ -23,8 +23,8 @@ from local.processes import below
 from local.sandbox import Reply, Sandbox
 
 from .apps import COMMAND, DETACHED, shell_app
+from .ends import eventually, is_gone, kill_driver
 from .test_function import command_line
-from .test_sandbox import eventually, is_gone
 
 pytestmark = pytest.mark.integration
 
@@ -192,19 +192,8 @@ with Sandbox(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])) as f
 
 
 def test_nothing_is_left_when_the_driver_is_killed(kind: str, layer_tree: Path, task: Path) -> None:
-    arguments = [str(layer_tree), str(task), json.dumps(variables()), json.dumps(f'{DETACHED} echo "$TMPDIR"')]
-    command = [sys.executable, "-c", DRIVER, *arguments]
-    environment = {**os.environ, enclosure.CHOICE: kind}
-    with subprocess.Popen(
-        command, cwd=CHECKOUT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as driver:
-        assert driver.stdout is not None
-        pid, *folders = json.loads(driver.stdout.readline())
-        processes = [pid, *below(pid)]
-        driver.kill()
-    assert len(processes) >= 5
-    assert eventually(lambda: all(is_gone(pid) for pid in processes))
-    assert eventually(lambda: not any(folder and Path(folder).exists() for folder in folders))
+    command = json.dumps(f'{DETACHED} echo "$TMPDIR"')
+    kill_driver(DRIVER, str(layer_tree), str(task), json.dumps(variables()), command, **{enclosure.CHOICE: kind})
 
 
 PROMISES = {
