@@ -38,8 +38,10 @@ if TYPE_CHECKING:
 VERSIONS = {"version": "3.0", "spec_version": "2.3"}
 # How long an app may take to notice that its client has gone, before its task is cancelled; and then to clean up.
 GONE_LIMIT_S = 0.5
-# Code that blocks the event loop is stopped so much after the deadline: all other code is stopped in the loop.
-BLOCKED_S = 0.05
+# At the deadline the loop itself stops what it runs. Only code that blocks it is left for the alarm, which gives the
+# loop two more turns, and never interrupts it: it could not go on.
+ALARM_PATIENCE = 3
+ALARM_SPARES = ("asyncio", "selectors", __name__.partition(".")[0])
 
 
 class AsgiApp:
@@ -60,9 +62,10 @@ class AsgiApp:
         self._rules = rules
         self._current = current
         self._log = log
-        self._alarm = Alarm()
+        self._alarm = Alarm(ALARM_PATIENCE, ALARM_SPARES)
         self._is_broken = False
         self._unfinished: list[_Exchange] = []
+        self._lingering: list[_Exchange] = []  # asyncio itself may forget a task that nobody knows
         self._settle_by: float | None = None
 
     def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
@@ -94,7 +97,7 @@ class AsgiApp:
     def guarded(self, step: Callable[[], Any], request: HttpRequest, deadline: float | None) -> Any:
         """What ``step``, which runs the event loop, gives. Raises ``InvocationFault`` and ``ClientGone``."""
         try:
-            with self._alarm.until(deadline, BLOCKED_S):
+            with self._alarm.until(deadline):
                 return step()
         except (InvocationFault, ClientGone):
             raise
@@ -109,7 +112,9 @@ class AsgiApp:
     def _finish(self, exchange: _Exchange) -> None:
         limit_s = None if self._settle_by is None else max(0.0, self._settle_by - time.time())
         exchange.finish(0.0 if exchange.is_given_up else limit_s)
+        self._lingering = [one for one in self._lingering if one.is_running]
         if exchange.is_running:
+            self._lingering.append(exchange)
             self._log("WARN", "the app still works on an answer that is sent; it goes on with the next invocation")
 
     def _started(self, request: HttpRequest, invocation: Invocation, is_held: bool) -> _Exchange:
