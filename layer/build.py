@@ -46,11 +46,15 @@ NOT_OF_THE_LAYER = {
 
 
 class Places(NamedTuple):
-    """``layers/ARCHITECTURE`` leads to what /opt will be, ``dist`` has the zips, ``packages`` the downloads."""
+    """``layers/ARCHITECTURE`` leads to what /opt will be, ``dist`` has the zips, ``packages`` the downloads.
+
+    ``checkout`` is where ``bootstrap``, ``runtime`` and the licence are taken from.
+    """
 
     layers: Path
     dist: Path
     packages: Path
+    checkout: Path = REPOSITORY
 
 
 PLACES = Places(REPOSITORY / ".cache/layer", REPOSITORY / "dist", REPOSITORY / ".cache/debian")
@@ -94,7 +98,7 @@ class _Build:
         self.architecture = architecture
         self.places = places
         self.epoch = epoch()
-        self.own = _own_files()
+        self.own = _own_files(places.checkout)
         self.is_ordinary = choice == Choice()
         parts = places.layers / "parts"
         self.origin = _origin(architecture, places, choice)
@@ -149,10 +153,11 @@ class _Build:
         self.origin.toolchain.compile(tree, tree / SOURCES, optimize=2)
         # The .pyc goes where it is imported from and the .py stays where it is read: beside each other, each import
         # would have to look at the .py first. The .pyc names the .py, so tracebacks show its lines.
-        for compiled in sorted((tree / SOURCES).rglob("*.pyc")):
-            place = tree / LIBRARIES / self.origin.python / compiled.relative_to(tree / SOURCES)
+        # JavaScript is run as it is written, from where Python finds it.
+        for used in sorted([*(tree / SOURCES).rglob("*.pyc"), *(tree / SOURCES).rglob("*.mjs")]):
+            place = tree / LIBRARIES / self.origin.python / used.relative_to(tree / SOURCES)
             place.parent.mkdir(parents=True, exist_ok=True)
-            compiled.rename(place)
+            used.rename(place)
         _set_modes(tree, self.architecture)
 
     def _add_wheels(self, tree: Path) -> None:
@@ -174,17 +179,17 @@ def toolchain(places: Places = PLACES) -> Toolchain:
         return _origin(recipe.native(), places, chosen()).toolchain
 
 
-def _own_files() -> dict[Path, str]:
+def _own_files(checkout: Path) -> dict[Path, str]:
     """What of the repository goes into a layer, and where to."""
-    runtime = REPOSITORY / "runtime"
+    runtime = checkout / "runtime"
     package = sorted([*runtime.rglob("*.py"), *runtime.rglob("*.mjs")])
     files = {
-        REPOSITORY / "bootstrap": "bootstrap",
-        REPOSITORY / "LICENSE": f"{interpreter.LICENCES}/fairlead",
+        checkout / "bootstrap": "bootstrap",
+        checkout / "LICENSE": f"{interpreter.LICENCES}/fairlead",
         recipe.HERE / "sitecustomize.py": f"{SOURCES}/sitecustomize.py",
         **{path: f"{SOURCES}/fairlead/{path.relative_to(runtime)}" for path in package},
     }
-    if missing := [str(path.relative_to(REPOSITORY)) for path in files if not path.is_file()]:
+    if missing := [path.name for path in files if not path.is_file()]:
         raise LayerError(f"this checkout lacks what the layer is made of: {', '.join(missing)}")
     return files
 

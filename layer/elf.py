@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +25,10 @@ SYSTEM_GLIBC = (2, 34)  # of Amazon Linux 2023
 OF_GLIBC = re.compile(r"(ld-linux-.+|lib(c|m|dl|pthread|rt|util|resolv))\.so\.\d+")
 OF_GCC = "libgcc_s.so.1"
 UNWIND_TABLES = (".eh_frame", ".eh_frame_hdr")
+# R_X86_64_RELATIVE and R_AARCH64_RELATIVE: "the address where this file begins, plus the addend".
+RELATIVE = {"EM_X86_64": 8, "EM_AARCH64": 1027}
+POINTER = 8
+RELA = struct.Struct("<QQq")  # Elf64_Rela: address, symbol and type, addend
 POSITION_INDEPENDENT_EXECUTABLE = 0x08000000  # DF_1_PIE in DT_FLAGS_1
 
 # It uses private symbols of its C library. A foreign extension module with a RUNPATH of its own would pull in the
@@ -127,14 +132,45 @@ def drop_unwind_tables(path: Path) -> None:
     program headers say it is, with version 0: an unwinder finds no table that it knows, and stops there.
     """
     with path.open("r+b") as file:
+        tables = [section for section in ELFFile(file).iter_sections() if section.name in UNWIND_TABLES]
+        _fill_with_zeros(file, [(table["sh_offset"], table["sh_size"]) for table in tables])
+
+
+def drop_relocated_values(path: Path) -> None:
+    """Fill with zeros what the loader writes over at each start anyway, before anybody has read it.
+
+    The pointers into the file itself are meant: the loader computes each from the relocation's own addend (gABI,
+    "Relocation": Elf64_Rela) and never looks at what is there. The linker has left the addend there a second time.
+    """
+    with path.open("r+b") as file:
+        elf = ELFFile(file)
+        loaded = [(s["p_vaddr"], s["p_filesz"], s["p_offset"]) for s in elf.iter_segments("PT_LOAD")]
+        addresses = sorted(own_pointers(elf))
         places = [
-            (section["sh_offset"], section["sh_size"])
-            for section in ELFFile(file).iter_sections()
-            if section.name in UNWIND_TABLES
+            (address - start + offset, POINTER)
+            for start, size, offset in loaded
+            for address in addresses
+            if start <= address < start + size
         ]
-        for offset, size in places:
-            file.seek(offset)
-            file.write(bytes(size))
+        _fill_with_zeros(file, places)
+
+
+def own_pointers(elf: ELFFile) -> dict[int, int]:
+    """Where ``elf`` has pointers into itself -> what they point to, as distances from its first byte in memory.
+
+    Compact relocations (DT_RELR) are left out: they have no addend, and the loader does read what is there.
+    """
+    relative = RELATIVE.get(elf["e_machine"])
+    tables = [section.data() for section in elf.iter_sections("SHT_RELA")]
+    # pyelftools takes a millisecond for each relocation, and libcrypto has 25,000.
+    entries = (entry for table in tables for entry in RELA.iter_unpack(table))
+    return {address: addend for address, info, addend in entries if info & 0xFFFFFFFF == relative}
+
+
+def _fill_with_zeros(file: IO[bytes], places: Iterable[tuple[int, int]]) -> None:
+    for offset, size in places:
+        file.seek(offset)
+        file.write(bytes(size))
 
 
 def check(tree: Path, architecture: Architecture) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-from . import elf
+from . import charsets, elf
 from .debian import Package, unpack
 from .failures import LayerError
 from .recipe import HOME, LIBRARIES, Architecture, Recipe
@@ -38,10 +38,20 @@ def assemble(debian: Path, tree: Path, recipe: Recipe, architecture: Architectur
     if unused:
         raise LayerError(f"layer/trim.txt names what is not there: {', '.join(sorted(unused))}; remove those lines")
     _copy_libraries(debian / "usr/lib" / architecture.triplet, tree, (architecture.loader, *recipe.libraries))
+    charsets.announce(library / "encodings")
     compile_in_place(toolchain, tree, library)
+    charsets.gather(library / "encodings", recipe.encodings_as_files)
     elf.check(tree, architecture)
-    for name in recipe.without_unwind_tables:
-        elf.drop_unwind_tables(tree / HOME / name)
+    _empty(tree, recipe, architecture)
+
+
+def _empty(tree: Path, recipe: Recipe, architecture: Architecture) -> None:
+    """Fill with zeros what no program reads."""
+    for path, _ in elf.files(tree):
+        if path.name not in {architecture.loader, *recipe.with_unwind_tables}:
+            elf.drop_unwind_tables(path)
+        if path.name != architecture.loader:  # nobody relocates that one before it runs
+            elf.drop_relocated_values(path)
 
 
 def compile_in_place(toolchain: Toolchain, tree: Path, *sources: Path) -> None:
@@ -98,9 +108,18 @@ def copy_licences(debian: Path, tree: Path, packages: Sequence[Package], place: 
         places[package.name] = path_below
         (tree / path_below).write_bytes(text)
     for name in sorted({name for text in texts for name in _common_licences(text.decode())}):
-        (directory / COMMON_LICENCES).mkdir(exist_ok=True)
-        shutil.copyfile(debian / "usr/share/common-licenses" / name, directory / COMMON_LICENCES / name)
+        _copy_common_licence(debian / "usr/share/common-licenses" / name, directory / COMMON_LICENCES)
     return places
+
+
+def _copy_common_licence(source: Path, directory: Path) -> None:
+    """``GPL`` is a link to its newest version. Whether Lambda keeps links is not known, so a sentence leads there."""
+    directory.mkdir(exist_ok=True)
+    text = source.resolve()
+    shutil.copyfile(text, directory / text.name)
+    if text.name != source.name:
+        sentence = f"The newest version is meant, which is in {text.name}, beside this file.\n"
+        (directory / source.name).write_text(sentence)
 
 
 def _common_licences(text: str) -> Iterator[str]:

@@ -38,7 +38,8 @@ _UNAME = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "a
 class Recipe(NamedTuple):
     """``packages`` give files, ``texts`` only licences, ``tools`` are used to build and are not in the layer.
 
-    ``libraries`` are taken though nothing asks for them; ``without_unwind_tables`` are paths below ``HOME``.
+    ``libraries`` are taken though nothing asks for them; ``with_unwind_tables`` are names of libraries, and
+    ``encodings_as_files`` shell patterns for names of modules.
     """
 
     suite: str
@@ -46,7 +47,8 @@ class Recipe(NamedTuple):
     packages: tuple[str, ...]
     texts: tuple[str, ...]
     libraries: tuple[str, ...]
-    without_unwind_tables: tuple[str, ...]
+    with_unwind_tables: tuple[str, ...]
+    encodings_as_files: tuple[str, ...]
     tools: tuple[str, ...]
     trims: tuple[str, ...]
 
@@ -60,7 +62,8 @@ def load() -> Recipe:
         packages=tuple(values["packages"]),
         texts=tuple(values["texts"]),
         libraries=tuple(values["libraries"]),
-        without_unwind_tables=tuple(values["without_unwind_tables"]),
+        with_unwind_tables=tuple(values["with_unwind_tables"]),
+        encodings_as_files=tuple(values["encodings_as_files"]),
         tools=tuple(values["tools"]),
         trims=tuple(lines(HERE / "trim.txt")),
     )

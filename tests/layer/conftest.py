@@ -36,13 +36,24 @@ def architecture() -> recipe.Architecture:
 
 
 @pytest.fixture(scope="session")
-def build_one(tmp_path_factory: pytest.TempPathFactory) -> BuildOne:
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What goes into a layer as it is now, so that nobody who saves a file meanwhile makes two builds differ."""
+    copy = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(recipe.REPOSITORY / "runtime", copy / "runtime", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("bootstrap", "LICENSE"):
+        shutil.copy(recipe.REPOSITORY / name, copy)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def build_one(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> BuildOne:
     """Builds a layer out of what is kept in ``.cache``, and leaves the zips in ``dist`` alone."""
 
     def build_one(architecture: str, choice: build.Choice = build.Choice()) -> build.Layer:  # noqa: B008
         if not shutil.which("apt-get"):
             pytest.skip("a layer is built from Debian packages, and this machine has no apt-get")
-        return build.build(architecture, build.PLACES._replace(dist=tmp_path_factory.mktemp("dist")), choice)
+        places = build.PLACES._replace(dist=tmp_path_factory.mktemp("dist"), checkout=checkout)
+        return build.build(architecture, places, choice)
 
     return build_one
 

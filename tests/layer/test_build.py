@@ -70,10 +70,10 @@ def test_what_is_wrong_is_said_in_a_sentence(arguments: list[str], environment: 
 
 @pytest.fixture(scope="module", params=recipe.ARCHITECTURES)
 def elsewhere(
-    request: pytest.FixtureRequest, layer: build.Layer, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, layer: build.Layer, checkout: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, build.Places]:
     folder = tmp_path_factory.mktemp("elsewhere")
-    return request.param, build.Places(folder / "layers", folder / "dist", build.PLACES.packages)
+    return request.param, build.Places(folder / "layers", folder / "dist", build.PLACES.packages, checkout)
 
 
 @pytest.fixture(scope="module")

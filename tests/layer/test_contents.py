@@ -8,13 +8,14 @@ import re
 import shutil
 import stat
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from layer import build, elf, interpreter, recipe
+from layer import build, charsets, elf, interpreter, recipe
 from layer.failures import LayerError
 
 pytestmark = pytest.mark.integration
@@ -64,8 +65,8 @@ def test_programs_are_755_and_everything_else_644(layer: build.Layer, architectu
     assert {path.lstat().st_mode for path in files(layer) if path not in programs} == {stat.S_IFREG | 0o644}
 
 
-def test_bootstrap_is_the_repositorys(layer: build.Layer) -> None:
-    assert (layer.tree / "bootstrap").read_bytes() == (recipe.REPOSITORY / "bootstrap").read_bytes()
+def test_bootstrap_is_the_repositorys(layer: build.Layer, checkout: Path) -> None:
+    assert (layer.tree / "bootstrap").read_bytes() == (checkout / "bootstrap").read_bytes()
 
 
 class TestManifest:
@@ -91,11 +92,27 @@ class TestManifest:
         common = {path.name for path in (layer.tree / interpreter.LICENCES / interpreter.COMMON_LICENCES).iterdir()}
         assert {"GPL-2", "GPL-3", "LGPL-2.1", "Apache-2.0"} <= common
 
-    def test_fairleads_own_version_and_licence(self, manifest: dict[str, Any], layer: build.Layer) -> None:
-        version = re.search(r'__version__ = "(.+)"', (recipe.REPOSITORY / "runtime/__init__.py").read_text())
+    @pytest.mark.parametrize("name", ["GPL", "LGPL"])
+    def test_a_licence_without_a_version_leads_to_the_newest(self, layer: build.Layer, name: str) -> None:
+        common = layer.tree / interpreter.LICENCES / interpreter.COMMON_LICENCES
+        assert f"is in {name}-3, beside" in (common / name).read_text()
+        assert "Version 3, 29 June 2007" in (common / f"{name}-3").read_text()
+
+    def test_fairleads_own_version_and_licence(
+        self, manifest: dict[str, Any], layer: build.Layer, checkout: Path
+    ) -> None:
+        version = re.search(r'__version__ = "(.+)"', (checkout / "runtime/__init__.py").read_text())
         assert version
         assert manifest["fairlead"] == version[1]
         assert (layer.tree / interpreter.LICENCES / "fairlead").is_file()
+
+
+@pytest.fixture(scope="module")
+def compiled(layer: build.Layer) -> dict[str, bytes]:
+    """All byte-code, also that of the encodings that are in a zip of their own."""
+    with zipfile.ZipFile(layer.tree / LIBRARY / "encodings" / charsets.NAME) as zipped:
+        in_zip = {name: zipped.read(name) for name in zipped.namelist()}
+    return {**{str(path): path.read_bytes() for path in files(layer, "*.pyc")}, **in_zip}
 
 
 class TestByteCode:
@@ -103,13 +120,12 @@ class TestByteCode:
         assert not list((layer.tree / LIBRARY).rglob("*.py"))
         assert not list((layer.tree / LIBRARY).rglob("__pycache__"))
 
-    def test_it_is_never_compared_with_a_source(self, layer: build.Layer) -> None:
-        flags = {int.from_bytes(path.read_bytes()[4:8], "little") for path in files(layer, "*.pyc")}
-        assert flags == {UNCHECKED_HASH}
+    def test_it_is_never_compared_with_a_source(self, compiled: dict[str, bytes]) -> None:
+        assert {int.from_bytes(content[4:8], "little") for content in compiled.values()} == {UNCHECKED_HASH}
 
-    def test_it_names_no_path_of_the_building_machine(self, layer: build.Layer) -> None:
-        here = str(recipe.REPOSITORY).encode()
-        assert not [path for path in files(layer, "*.pyc") if here in path.read_bytes()]
+    def test_it_names_no_path_of_the_building_machine(self, compiled: dict[str, bytes], checkout: Path) -> None:
+        places = [str(path).encode() for path in (recipe.REPOSITORY, checkout)]
+        assert not [name for name, content in compiled.items() if any(place in content for place in places)]
 
     def test_the_sources_of_our_package_are_there_to_read(self, layer: build.Layer) -> None:
         readable = layer.tree / recipe.SOURCES / "fairlead"
@@ -165,17 +181,36 @@ class TestElf:
         with pytest.raises(LayerError, match=rf"libc\.so\.6 is for {architecture.machine}"):
             elf.check(copy, other)
 
-    @pytest.mark.parametrize("name", recipe.load().without_unwind_tables)
-    def test_unwind_tables_are_zeros_where_the_recipe_says_so(self, layer: build.Layer, name: str) -> None:
-        with (layer.tree / "fairlead" / name).open("rb") as file:
-            tables = [s.data() for s in ELFFile(file).iter_sections() if s.name in elf.UNWIND_TABLES]
-        assert len(tables) == 2
-        assert not any(any(table) for table in tables)
+    def test_only_what_ends_a_thread_has_unwind_tables(
+        self, layer: build.Layer, architecture: recipe.Architecture
+    ) -> None:
+        having = {path.name for path, _ in elf.files(layer.tree) if any(map(any, unwind_tables(path)))}
+        assert having == {"libc.so.6", "libgcc_s.so.1", architecture.loader}
 
-    @pytest.mark.parametrize("name", ["lib/libc.so.6", "lib/libgcc_s.so.1"])
-    def test_what_ends_a_thread_keeps_its_unwind_tables(self, layer: build.Layer, name: str) -> None:
-        with (layer.tree / "fairlead" / name).open("rb") as file:
-            assert all(any(s.data()) for s in ELFFile(file).iter_sections() if s.name in elf.UNWIND_TABLES)
+    @pytest.mark.parametrize("name", ["bin/python3", "lib/libcrypto.so.3"])
+    def test_what_was_filled_with_zeros_is_still_there(self, layer: build.Layer, name: str) -> None:
+        """The program headers lead to it: an unwinder has to find version 0, and not something else."""
+        assert [len(table) > 50_000 for table in unwind_tables(layer.tree / "fairlead" / name)] == [True, True]
+
+    def test_where_the_loader_puts_a_pointer_there_is_none_before(self, layer: build.Layer) -> None:
+        pointers = {path.name: set(_own_pointers_in_file(path)) for path, _ in elf.files(layer.tree)}
+        assert pointers["libcrypto.so.3"] == {0}
+        assert set().union(*pointers.values()) == {0}
+
+
+def unwind_tables(path: Path) -> list[bytes]:
+    with path.open("rb") as file:
+        return [s.data() for s in ELFFile(file).iter_sections() if s.name in elf.UNWIND_TABLES]
+
+
+def _own_pointers_in_file(path: Path) -> Iterator[int]:
+    with path.open("rb") as file:
+        parsed = ELFFile(file)
+        sections = [s for s in parsed.iter_sections() if s["sh_type"] != "SHT_NOBITS" and s["sh_addr"]]
+        for address in elf.own_pointers(parsed):
+            section = next(s for s in sections if s["sh_addr"] <= address < s["sh_addr"] + s["sh_size"])
+            file.seek(address - section["sh_addr"] + section["sh_offset"])
+            yield int.from_bytes(file.read(elf.POINTER), "little")
 
 
 def test_a_trim_that_trims_nothing_is_told(tmp_path: Path) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
+from elftools.elf.elffile import ELFFile
+
+from layer import build, elf, recipe
 
 from .conftest import PYTHON, Run
 from .test_interpreter import BARE, WORKS
@@ -33,12 +37,14 @@ LEFT_OUT = {
 }
 
 IMPORT_ALL = """
-import contextlib, importlib, io, json, os, sys
+import contextlib, encodings, importlib, io, json, os, pkgutil, sys
 library, failed = "/opt/fairlead/lib/python3.13", {}
 walk = os.walk(library)
 found = {os.path.relpath(os.path.join(folder, file), library) for folder, _, files in walk for file in files}
 extensions = {file.split("/")[1].split(".")[0] for file in found if file.startswith("lib-dynload/")}
 modules = {file[:-4].replace("/", ".").removesuffix(".__init__") for file in found if file.endswith(".pyc")}
+of_encodings = ["encodings." + module.name for module in pkgutil.iter_modules(encodings.__path__)]
+modules.update(of_encodings)  # most are in a zip
 for name in sorted(modules | extensions | sys.stdlib_module_names):
     # Left out: what opens a browser.
     if name.endswith("__main__") or name.partition(".")[0] == "fairlead" or name == "antigravity":
@@ -49,7 +55,22 @@ for name in sorted(modules | extensions | sys.stdlib_module_names):
     except BaseException as error:
         failed[name] = repr(error)
 mapped = {line.split()[-1] for line in open("/proc/self/maps") if ".so" in line}
-print(json.dumps({"failed": failed, "mapped": sorted(mapped), "loaded": len(sys.modules)}))
+print(json.dumps(
+    {"failed": failed, "mapped": sorted(mapped), "loaded": len(sys.modules), "of_encodings": sorted(of_encodings)}
+))
+"""
+
+# For each library and some of its pointers into itself: whether they point where the loader has to let them point.
+POINTERS = """
+import ctypes, json, sys
+wrong = []
+for library, pointers in json.loads(sys.argv[1]).items():
+    ctypes.CDLL(library)
+    start = min(int(line.split("-")[0], 16) for line in open("/proc/self/maps") if line.split()[-1] == library)
+    for address, target in pointers:
+        if int.from_bytes(ctypes.string_at(start + address, 8), "little") != start + target:
+            wrong.append([library, address])
+print(json.dumps(wrong))
 """
 
 # In one process, because each start takes a second where the processor is emulated.
@@ -77,6 +98,36 @@ def everything_imported(run_each: Run) -> Any:
 def test_every_module_imports_but_the_listed(everything_imported: Any) -> None:
     assert set(everything_imported["failed"]) == set(NOT_IMPORTABLE) | LEFT_OUT
     assert everything_imported["loaded"] > 500
+
+
+def test_no_encoding_of_debians_is_missing(
+    everything_imported: Any, each: tuple[recipe.Architecture, build.Layer]
+) -> None:
+    debians = build.PLACES.layers / f"parts/{each[0].name}/debian/usr/lib/python3.13/encodings"
+    of_windows = {"mbcs", "oem"}
+    names = {path.stem for path in debians.glob("*.py")} - {"__init__"} - of_windows
+    assert set(everything_imported["of_encodings"]) == {f"encodings.{name}" for name in names}
+
+
+def test_pointers_that_are_zeros_in_the_file_are_right_in_memory(
+    run_each: Run, each: tuple[recipe.Architecture, build.Layer]
+) -> None:
+    tree = each[1].tree
+    samples = {f"/opt/{path.relative_to(tree)}": some_pointers(path) for path, file in elf.files(tree) if file.needed}
+    samples.pop(PYTHON)
+    assert sum(map(len, samples.values())) > 500
+    result = run_each(PYTHON, BARE, "-c", POINTERS, json.dumps(samples))
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout) == []
+
+
+def some_pointers(path: Path) -> list[tuple[int, int]]:
+    """Of those that nobody can change once the loader has set them."""
+    with path.open("rb") as file:
+        parsed = ELFFile(file)
+        constant = [(s["p_vaddr"], s["p_vaddr"] + s["p_memsz"]) for s in parsed.iter_segments("PT_GNU_RELRO")]
+        pointers = sorted(elf.own_pointers(parsed).items())
+    return [pointer for pointer in pointers if any(start <= pointer[0] < end for start, end in constant)][::40]
 
 
 def test_no_library_from_outside_the_layer_is_loaded(everything_imported: Any) -> None:

@@ -86,6 +86,14 @@ WORKS = {
         for each in (bz2, lzma, zlib):
             assert each.decompress(each.compress(b"rope" * 99)) == b"rope" * 99
         """,
+    "encodings": """
+        for word, encoding in {"żurek": "cp852", "ロープ": "shift_jis", "rope": "cp037", "naïve": "mac_roman"}.items():
+            assert word.encode(encoding).decode(encoding) == word
+        try:
+            "rope".encode("nonesuch")
+        except LookupError:
+            pass
+        """,
     "hashlib": "import hashlib; assert all(hashlib.new(n) for n in hashlib.algorithms_guaranteed)",
     "decimal-in-c": "import decimal; assert decimal.__libmpdec_version__ and decimal.Decimal(2).sqrt() ** 2 < 2",
     "datetime-in-c": "import datetime; assert type(datetime.datetime.now).__name__ == 'builtin_function_or_method'",
@@ -131,6 +139,16 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     result = run(PYTHON, "-c", program)
     assert result.returncode == 0, result.stderr
     assert "42" in result.stdout.split()
+
+
+def test_a_start_does_not_look_into_the_zip_of_rare_encodings(python: Callable[..., str]) -> None:
+    program = """
+import sys, fairlead.main
+for encoding in "idna", "cp437", "windows-1252", "utf-16", "latin-1":
+    "rope.example".encode(encoding)
+print([path for path in sys.path_importer_cache if path.endswith("others.zip")])
+"""
+    assert python(program, BARE) == "[]\n"
 
 
 def test_nothing_leaks_to_child_processes(python: Callable[..., str]) -> None:
