@@ -12,13 +12,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from .failures import BenchError
+
 HERE = Path(__file__).parent
 BUILT = HERE.parent / ".cache" / "bench"
 PROGRAMS = ("mock_api", "fast_app")
 FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread")
 
 
-class BuildError(Exception):
+class BuildError(BenchError):
     """A program cannot be had. The text says why, and what to do."""
 
 

@@ -1,8 +1,8 @@
 """The table of cases: what is sent, how often, and what to say where the peer is ahead.
 
-A suite is what one start of the runtime can carry. Answers that are streamed, and several invocations at a time, are
-chosen by a variable at the start: each is one more ``Suite`` with its environment (both runtimes know the same
-variables) and its own cases; the harness asks nothing else of them.
+A suite is what one start of the runtime can carry. Answers that are streamed, several invocations at a time, and a
+Python handler in place of an app, are chosen by variables at the start: each is one ``Suite`` with its environment, its
+cases, and the conditions under which it is measured.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+WEB, HANDLER = "web", "handler"  # what both sides are in front of
+FIRST_BYTE, PER_SECOND = "first byte", "per second"
 DOMAIN = "abcdefghijklmnop.lambda-url.eu-central-1.on.aws"
 MEGABYTE = 1_000_000
 
@@ -26,6 +29,20 @@ class Case(NamedTuple):
     checked_event: dict[str, Any] | None = None  # what equality is checked with, where that is to show more
     memory: str = ""  # memory is read after this case, and this is what the row is called
     why_behind: str = ""  # printed beside the row when the peer is ahead
+    time: str = "latency_ns"  # which of the mock's times the row is about
+
+
+class Condition(NamedTuple):
+    """Under which circumstances a suite is measured."""
+
+    name: str
+    pinned: bool
+    quick_ack: bool | None = None  # how the mock acknowledges; None is as asked for
+    scale: float = 1  # of the invocations
+
+
+ONE_CORE = Condition("all on one core", True)
+ALL_CORES = Condition("on all cores", False)
 
 
 class Suite(NamedTuple):
@@ -39,6 +56,9 @@ class Suite(NamedTuple):
     name: str
     environment: Mapping[str, str]  # beyond the ordinary, for both
     lives: Sequence[Sequence[Case]]
+    conditions: Sequence[Condition] = (ONE_CORE, ALL_CORES)
+    kind: str = WEB
+    also: str = ""  # what is printed besides time and CPU: FIRST_BYTE or PER_SECOND
 
     @property
     def cases(self) -> Sequence[Case]:
@@ -222,12 +242,104 @@ _AFTER_LARGER = (
 )
 
 BUFFERED = Suite("buffered answers", {}, (_SMALL, *((case,) for case in _LARGE), _AFTER_LARGER))
-SUITES = (BUFFERED,)
+
+_CUT_OUT = "the chunks are cut out of what was received: a copy more"
+_STREAMED = (
+    Case("small GET", function_url("GET", "/small"), 200, 50),
+    Case(
+        "1 MB, chunks of 16 KB",
+        function_url("GET", "/chunked?1000000&chunk=16384"),
+        60,
+        10,
+        why_behind=_CUT_OUT,
+    ),
+    Case(
+        "server-sent events, each until it arrives",
+        function_url("GET", "/stamps?50&pause=1000"),
+        6,
+        1,
+        function_url("GET", "/stamps?50&stamp=1"),
+        why_behind="an event is a few system calls for both, and what is in between takes an interpreter longer",
+        time="event_ns",
+    ),
+    Case(
+        "20 MB, chunks of 64 KB",
+        function_url("GET", "/chunked?20000000&chunk=65536&binary"),
+        10,
+        2,
+        why_behind=_CUT_OUT,
+    ),
+    Case(
+        "20 MB with a length",
+        function_url("GET", "/large?20000000&binary"),
+        10,
+        2,
+        memory="after streams of 20 MB",
+        why_behind="the peer asks the kernel for 400 KB at a time",
+    ),
+)
+STREAMED = Suite(
+    "streamed answers",
+    {"FAIRLEAD_INVOKE_MODE": "response_stream", "AWS_LWA_INVOKE_MODE": "response_stream"},
+    (_STREAMED,),
+    (
+        Condition("all on one core, acknowledged at once", True, True),
+        Condition("on all cores, acknowledged at once", False, True),
+        # The peer waits for each acknowledgement of a small write, and then 40 ms are gone: enough for a few.
+        Condition("all on one core, acknowledged with delay", True, False, 0.15),
+    ),
+    also=FIRST_BYTE,
+)
+
+_EACH_WAITS = (
+    "each process is woken three times per invocation;"
+    " a thread of the peer that is awake takes up what has come for the others"
+)
+_TOGETHER = (
+    Case(
+        "small GET",
+        function_url("GET", "/small"),
+        4000,
+        1000,
+        memory="8 invocations at a time",
+        why_behind=_EACH_WAITS,
+    ),
+    Case("the app waits for 5 ms", function_url("GET", "/sleep?5"), 1200, 80, why_behind=_EACH_WAITS),
+)
+CONCURRENT = Suite(
+    "8 invocations at a time",
+    {"AWS_LAMBDA_MAX_CONCURRENCY": "8"},
+    (_TOGETHER,),
+    (ALL_CORES,),
+    also=PER_SECOND,
+)
+
+_HANDLED = (
+    Case("small event, small result", {"key": "value"}, 600, 200, memory="after small events"),
+    Case("event of 100 KB", {f"key {n}": {"text": "x" * 80, "number": n} for n in range(850)}, 200, 50),
+    Case(
+        "result of 1 MB",
+        {"result": MEGABYTE},
+        60,
+        10,
+        why_behind="a look at each value before the standard library's encoder, which takes longer than simplejson's",
+    ),
+)
+HANDLED = Suite(
+    "a Python handler",
+    {"LAMBDA_TASK_ROOT": str(Path(__file__).parent / "handlers"), "_HANDLER": "measured.handler"},
+    (_HANDLED,),
+    kind=HANDLER,
+)
+
+SUITES = (BUFFERED, STREAMED, CONCURRENT, HANDLED)
 
 # The same for the rows of memory and of cold starts, by their name.
 _START = "while the app starts we compute for 14 ms (bash, interpreter, modules), the peer for 3 ms"
 WHY_BEHIND = {
     "after small requests": "an interpreter and its modules, against one native program",
+    "after streams of 20 MB": "an interpreter and its modules, against one native program",
+    "8 invocations at a time": "a process for each ([0011](decisions/0011-pollers-are-processes.md))",
     "after bodies of 5.5 MB": "freed blocks are kept for the next body ([0008](decisions/0008-large-bodies.md))",
     "all cores": _START,
     "one core": f"{_START}; the app shares the core",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from . import machine
 from .build import build
-from .cases import Suite
+from .cases import HANDLED
 from .contestants import Contestant
 from .session import Options, Phase, Session, in_order
 
@@ -20,10 +20,14 @@ BUSY_MS = (5, 40, 200)
 
 
 class App(NamedTuple):
-    """Something to start."""
+    """Something to start: a command, or without one a handler that the environment names."""
 
     name: str
     command: str
+    environment: Mapping[str, str] = {}
+
+
+EMPTY_HANDLER = App("empty module", "", {**HANDLED.environment, "_HANDLER": "empty.handler"})
 
 
 def apps(fast_app: Path) -> list[App]:
@@ -35,7 +39,7 @@ def apps(fast_app: Path) -> list[App]:
 
 
 def measure(
-    suite: Suite,
+    event: Mapping[str, object],
     contestants: Sequence[Contestant],
     started: Sequence[App],
     directory: Path,
@@ -43,24 +47,24 @@ def measure(
     rounds: int,
     dropped: bool,
 ) -> dict[tuple[str, str], list[float]]:
-    """Milliseconds by the name of the app and the key of the contestant, one per round.
+    """Milliseconds by the name of the app and the key of the contestant, one per round. Each also answers ``event``.
 
     ``dropped``: the page cache is dropped before each start, so that runtime, app and system come from the disk.
     """
-    event = directory / "cold.json"
-    event.write_text(json.dumps(suite.cases[0].event))
+    file = directory / "cold.json"
+    file.write_text(json.dumps(event))
     times: dict[tuple[str, str], list[float]] = defaultdict(list)
     for number in range(rounds):
         for app in started:
             for contestant in in_order(contestants, number):
                 if dropped:
                     machine.drop_page_cache()
-                taken = _first_next_ms(contestant, app, Phase(event, 1), options, suite)
+                taken = _first_next_ms(contestant, app, Phase(file, 1), options)
                 times[app.name, contestant.key].append(taken)
     return times
 
 
-def _first_next_ms(contestant: Contestant, app: App, phase: Phase, options: Options, suite: Suite) -> float:
-    with Session(contestant, app.command, [phase], options, suite.environment) as session:
+def _first_next_ms(contestant: Contestant, app: App, phase: Phase, options: Options) -> float:
+    with Session(contestant, app.command, [phase], options, app.environment) as session:
         result = session.run_phase()  # and it has to work, too
         return float(result["first_next_at_ns"] - session.started_ns) / 1e6

@@ -1,4 +1,8 @@
-"""Who is compared: Fairlead and its peer, the AWS Lambda Web Adapter, each as the platform would start it."""
+"""Who is compared: Fairlead and its peers, each as the platform would start it.
+
+In front of an app that is the AWS Lambda Web Adapter, around a Python handler awslambdaric, the client of Lambda's own
+Python runtime.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +34,15 @@ class Contestant(NamedTuple):
     name: str
     command: tuple[str, ...]
     starts_app: bool
+    variables: Mapping[str, str] = {}  # of its own
 
     def environment(self, port: int, app_command: str) -> Mapping[str, str]:
-        """What it has to know of the app, beyond what the platform gives every runtime."""
+        """What it has to know of the app, beyond what the platform gives every runtime. "" is no app, but a handler."""
+        if not app_command:
+            return self.variables
         if self.starts_app:
-            return {"FAIRLEAD_PORT": str(port), "FAIRLEAD_COMMAND": f"exec {app_command}"}
-        return {"AWS_LWA_PORT": str(port)}
+            return {**self.variables, "FAIRLEAD_PORT": str(port), "FAIRLEAD_COMMAND": f"exec {app_command}"}
+        return {**self.variables, "AWS_LWA_PORT": str(port)}
 
 
 def fairlead(mounted: Mounted) -> Contestant:

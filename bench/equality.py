@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .cases import Suite
+from .cases import FIRST_BYTE, Suite
 from .contestants import Contestant
 from .failures import BenchError
 from .session import Options, Phase, Session
@@ -21,6 +21,7 @@ KNOWN_KEYS: dict[str, Sequence[object]] = {
     "multiValueHeaders": ({}, None),
     "cookies": ([], None),
 }
+END_OF_PRELUDE = bytes(8)
 # Fields of the answer: the peer passes the app's on, which Lambda's front ends replace by their own.
 KNOWN_FIELDS = ("content-length",)
 
@@ -39,6 +40,8 @@ def check(suite: Suite, contestants: Sequence[Contestant], app_command: str, dir
                 session.run_phase()
     for number, case in enumerate(suite.cases):
         answers = [(directory / f"answer-{contestant.key}.{number}").read_bytes() for contestant in contestants]
+        if suite.also == FIRST_BYTE and END_OF_PRELUDE not in answers[0]:
+            raise BenchError(f"{case.name}: the answer of {contestants[0].name} was not streamed")
         for answer in answers[1:]:
             if found := difference(answers[0], answer):
                 names = " and ".join(contestant.name for contestant in contestants)
@@ -53,10 +56,16 @@ def difference(one: bytes, other: bytes) -> str:
 
 
 def comparable(payload: bytes) -> dict[str, Any]:
-    """The payload as values, without what may differ, its body as length and hash of its octets."""
-    document: dict[str, Any] = json.loads(payload)
-    body = document.get("body") or ""
-    octets = base64.b64decode(body) if document.get("isBase64Encoded") else body.encode()
+    """The payload as values, without what may differ, its body as length and hash of its octets.
+
+    Of a streamed answer the prelude is what has the values.
+    """
+    values, end_of_prelude, octets = payload.partition(END_OF_PRELUDE)
+    document: dict[str, Any] = json.loads(values)
+    document["is streamed"] = bool(end_of_prelude)
+    if not end_of_prelude:
+        body = document.get("body") or ""
+        octets = base64.b64decode(body) if document.get("isBase64Encoded") else body.encode()
     document["body"] = f"{len(octets)} octets, sha256 {hashlib.sha256(octets).hexdigest()}"
     for key in ("headers", "multiValueHeaders"):
         for name in KNOWN_FIELDS:

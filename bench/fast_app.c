@@ -4,8 +4,10 @@
  *
  *   /                          200, no body: ready
  *   /small                     200, JSON of 27 bytes
- *   /large?N[&binary]          N bytes of text, or of binary data
+ *   /large?N[&binary]          N bytes of text, or of binary data, with their length
  *   /chunked?N[&chunk=SIZE]    the same in chunks of SIZE bytes (2000), one send each; [&pause=US] microseconds apart
+ *   /stamps?N                  N server-sent events (10), one each [&pause=US] microseconds (1000): the nanoseconds of
+ *                              CLOCK_MONOTONIC at which it was written, or [&stamp=NUMBER]
  *   /length                    how long the request's body was: {"length":N}
  *   /echo[?text]               the request's body, as binary data or as text
  *   /stderr?N                  writes N lines (5) to stderr, then answers as /small does
@@ -69,29 +71,60 @@ static const char *type(const char *query)
     return strstr(query, "binary") ? "application/octet-stream" : "text/plain; charset=utf-8";
 }
 
-static size_t size_of(const char *query)
+/* `data` is repeated where more is asked for than it has. */
+static bool answer_large(struct connection *connection, const struct request *request, const char *query)
 {
-    size_t size = number(query, "", 1000);
-    return size < BUFFER_SIZE ? size : BUFFER_SIZE;
+    size_t size = number(query, "", 1000), first = size < BUFFER_SIZE ? size : BUFFER_SIZE;
+    char head[256];
+    int head_size = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n",
+                             type(query), size);
+    if (!strcmp(request->method, "HEAD"))
+        return send_two(connection->descriptor, head, (size_t)head_size, NULL, 0);
+    bool sent = send_two(connection->descriptor, head, (size_t)head_size, data(query), first);
+    for (size_t at = first, length; sent && at < size; at += length) {
+        length = size - at < BUFFER_SIZE ? size - at : BUFFER_SIZE;
+        sent = send_two(connection->descriptor, NULL, 0, data(query), length);
+    }
+    return sent;
 }
 
 static bool answer_chunked(struct connection *connection, const char *query)
 {
-    size_t size = size_of(query), chunk = number(query, "chunk", 2000), pause = number(query, "pause", 0);
+    size_t size = number(query, "", 1000), chunk = number(query, "chunk", 2000), pause = number(query, "pause", 0);
     char head[256];
     int head_size = snprintf(head, sizeof head,
                              "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n", type(query));
-    if (!chunk || !send_two(connection->descriptor, head, (size_t)head_size, NULL, 0))
+    if (!chunk || chunk > BUFFER_SIZE / 2 || !send_two(connection->descriptor, head, (size_t)head_size, NULL, 0))
         return false;
     for (size_t at = 0; at < size; at += chunk) {
         size_t length = size - at < chunk ? size - at : chunk;
         head_size = snprintf(head, sizeof head, "%s%zx\r\n", at ? "\r\n" : "", length);
         if (pause)
             usleep((useconds_t)pause);
-        if (!send_two(connection->descriptor, head, (size_t)head_size, data(query) + at, length))
+        if (!send_two(connection->descriptor, head, (size_t)head_size, data(query) + at % (BUFFER_SIZE / 2), length))
             return false;
     }
     return send_two(connection->descriptor, size ? "\r\n0\r\n\r\n" : "0\r\n\r\n", size ? 7 : 5, NULL, 0);
+}
+
+static bool answer_stamps(struct connection *connection, const char *query)
+{
+    static const char head[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
+                               "Transfer-Encoding: chunked\r\n\r\n";
+    size_t count = number(query, "", 10), pause = number(query, "pause", 1000), stamp = number(query, "stamp", 0);
+    char event[64], chunk[96];
+    if (!send_two(connection->descriptor, head, sizeof head - 1, NULL, 0))
+        return false;
+    while (count--) {
+        if (pause)
+            usleep((useconds_t)pause);
+        unsigned long long written = stamp ? stamp : now_ns(CLOCK_MONOTONIC);
+        int size = snprintf(event, sizeof event, "data: %llu\n\n", written);
+        size = snprintf(chunk, sizeof chunk, "%x\r\n%s\r\n", size, event);
+        if (!send_two(connection->descriptor, chunk, (size_t)size, NULL, 0))
+            return false;
+    }
+    return send_two(connection->descriptor, "0\r\n\r\n", 5, NULL, 0);
 }
 
 static void write_lines(size_t count)
@@ -115,9 +148,11 @@ static bool serve_request(struct connection *connection, const struct request *r
     if (!strcmp(path, "/"))
         return answer(connection, request, "text/plain", "", 0);
     if (!strcmp(path, "/large"))
-        return answer(connection, request, type(query), data(query), size_of(query));
+        return answer_large(connection, request, query);
     if (!strcmp(path, "/chunked"))
         return answer_chunked(connection, query);
+    if (!strcmp(path, "/stamps"))
+        return answer_stamps(connection, query);
     if (!strcmp(path, "/echo"))
         return answer(connection, request,
                       strstr(query, "text") ? "text/plain; charset=utf-8" : "application/octet-stream", request->body,

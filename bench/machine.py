@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -16,23 +17,28 @@ DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 
 
 class Memory(NamedTuple):
-    """Of one process, in kB (proc(5)). ``pss`` counts a page that others map too by its share."""
+    """In kB (proc(5)). ``pss`` counts a page that others map too by its share."""
 
     pss: int
     rss: int
 
 
-def cpu_ns(pid: int) -> int:
-    """CPU time of all living tasks of the process, in nanoseconds: /proc/PID/stat has hundredths of a second only."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
+def cpu_ns(pids: Iterable[int]) -> int:
+    """CPU time of all living tasks of the processes, in nanoseconds: /proc/PID/stat has hundredths of a second only."""
     try:
+        tasks = [task for pid in pids for task in Path(f"/proc/{pid}/task").iterdir()]
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
     except FileNotFoundError as error:
         raise BenchError(f"{error.filename} is missing: the process is gone, or the kernel has no schedstat") from error
 
 
-def memory_of(pid: int) -> Memory:
-    """The memory that the process holds now."""
+def memory_of(pids: Iterable[int]) -> Memory:
+    """The memory that the processes hold now, added up: of ``rss`` that counts what they share several times."""
+    each = [_memory_of(pid) for pid in pids]
+    return Memory(sum(memory.pss for memory in each), sum(memory.rss for memory in each))
+
+
+def _memory_of(pid: int) -> Memory:
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     fields = {name: value.split() for name, _, value in (line.partition(":") for line in text.splitlines()[1:])}
     return Memory(int(fields["Pss"][0]), int(fields["Rss"][0]))
@@ -46,12 +52,47 @@ def children(pid: int) -> list[int]:
         return []
 
 
+def started_with(variable: str) -> list[int]:
+    """The processes that were started with ``variable`` (NAME=value) in their environment, as far as we may look."""
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            variables = environment.read_bytes().split(b"\0")
+        except OSError:  # gone, or another user's
+            continue
+        if variable.encode() in variables:
+            found.append(int(environment.parent.name))
+    return found
+
+
+def job(pid: int) -> list[int]:
+    """``pid`` and those of its children that are in its process group: what a shell would call one job."""
+    group = os.getpgid(pid)
+    return [pid, *(child for child in children(pid) if _group_of(child) == group)]
+
+
+def _group_of(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return 0
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """A port of 127.0.0.1 on which nobody listens.
+
+    Below those that the kernel gives away by itself: one of these may be somebody else's before it is used.
+    """
+    lowest_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for _ in range(100):
+        port = random.randrange(min(10_000, lowest_given - 1000), lowest_given)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
         return port
+    raise BenchError("no free port was found on 127.0.0.1 below those that the kernel gives away")
 
 
 @contextmanager

@@ -7,7 +7,9 @@
  *
  * Each EVENT (a file) and COUNT is a phase: that event so many times. Then it prints one line of JSON and exits.
  * A latency is the time from before the event is sent until the answer is received whole; `first_byte` until the
- * answer's head is.
+ * answer's head is, or of a streamed one the first byte after the prelude. A streamed answer is received piece by piece
+ * and not kept. If it is an event stream whose events are the times at which the app wrote them (fast_app's /stamps),
+ * `event` is how old each was on its arrival.
  *
  *   --quickack     acknowledge at once; the default, as of most servers, is the kernel's delayed ACK
  *   --step         before each phase print "ready PHASE" once the client waits in next, then wait for a line on stdin:
@@ -26,6 +28,8 @@
 #define MAX_PHASES 256
 #define MAX_INVOCATIONS 20000000u
 #define PAYLOAD_LIMIT 6291556u
+#define MAX_EVENTS (1u << 20)
+#define RESPONSE_TARGET "/2018-06-01/runtime/invocation/00000000-0000-4000-8000-%12u/response"
 
 struct phase {
     const char *path;
@@ -33,7 +37,8 @@ struct phase {
     size_t size;
     uint32_t count, first; /* first: the number of its first invocation */
     uint32_t answered;
-    size_t response_size; /* of the last one */
+    uint32_t first_event, events; /* of `event_ns` */
+    size_t response_size;         /* of the last one */
     uint64_t began, ended;
 };
 
@@ -43,6 +48,9 @@ static uint32_t total; /* invocations of all phases */
 
 /* By the number of the invocation; 0 in `answered_ns`: not answered yet. */
 static uint64_t *sent_at, *answered_ns, *first_byte_ns;
+/* By the order of arrival, of all phases. */
+static uint64_t event_ns[MAX_EVENTS];
+static uint32_t event_count;
 
 static bool step;
 static const char *save_prefix;
@@ -88,6 +96,7 @@ static void begin_phase(void)
         if (!fgets(line, sizeof line, stdin))
             _exit(1); /* whoever steps us is gone */
     }
+    phases[current].first_event = event_count;
     phases[current].began = now_ns(CLOCK_MONOTONIC);
 }
 
@@ -136,15 +145,160 @@ static void save(int phase, const struct request *request)
         die("cannot write %s: %s", path, strerror(errno));
 }
 
+/* A streamed answer */
+
+#define NULS_AFTER_PRELUDE 8
+
+struct stream {
+    uint64_t received_at;           /* of the latest bytes */
+    uint64_t first_byte_at;         /* of the first one after the prelude; 0: none yet */
+    size_t length, nuls;            /* bytes so far; NULs in a row, up to those that end the prelude */
+    size_t prelude_size, line_size; /* of what follows */
+    char prelude[4096], line[64];   /* of the prelude its beginning; of an event stream the line that has not ended */
+    bool is_event_stream;
+    FILE *copy;
+};
+
+/* The value of the field is "streaming", the only one that the platform knows. */
+static bool is_streamed(const struct request *request)
+{
+    const char *mode = field(request, "lambda-runtime-function-response-mode");
+    return mode && !strncasecmp(mode, "streaming\r", 10);
+}
+
+static void take_event_line(struct stream *stream)
+{
+    unsigned long long written_at;
+    stream->line[stream->line_size] = '\0';
+    if (sscanf(stream->line, "data: %llu", &written_at) != 1 || !written_at || written_at > stream->received_at)
+        return;
+    pthread_mutex_lock(&lock);
+    if (event_count < MAX_EVENTS) {
+        event_ns[event_count++] = stream->received_at - written_at;
+        phases[current].events++;
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+static void take_events(struct stream *stream, const char *data, size_t size)
+{
+    for (size_t at = 0; at < size; at++) {
+        if (data[at] == '\n') {
+            take_event_line(stream);
+            stream->line_size = 0;
+        } else if (stream->line_size < sizeof stream->line - 1)
+            stream->line[stream->line_size++] = data[at];
+    }
+}
+
+static void take_piece(struct stream *stream, const char *data, size_t size)
+{
+    size_t at = 0;
+    if (stream->copy && fwrite(data, 1, size, stream->copy) != size)
+        die("cannot write what was streamed: %s", strerror(errno));
+    stream->length += size;
+    for (; at < size && stream->nuls < NULS_AFTER_PRELUDE; at++) {
+        stream->nuls = data[at] ? 0 : stream->nuls + 1;
+        if (stream->prelude_size < sizeof stream->prelude)
+            stream->prelude[stream->prelude_size++] = data[at];
+        if (stream->nuls == NULS_AFTER_PRELUDE)
+            stream->is_event_stream = memmem(stream->prelude, stream->prelude_size, "text/event-stream", 17);
+    }
+    if (at == size)
+        return;
+    if (!stream->first_byte_at)
+        stream->first_byte_at = stream->received_at;
+    if (stream->is_event_stream)
+        take_events(stream, data + at, size - at);
+}
+
+/* Receive more behind the head; of what is there the bytes from `*at` on are still needed. */
+static bool receive_more(struct connection *connection, const struct request *request, size_t *at, struct stream *stream)
+{
+    size_t body = (size_t)(request->body - connection->buffer);
+    memmove(request->body, connection->buffer + *at, connection->end - *at);
+    connection->end -= *at - body;
+    *at = body;
+    if (!receive(connection, RECEIVE_SIZE, false))
+        return false;
+    stream->received_at = now_ns(CLOCK_MONOTONIC);
+    return true;
+}
+
+/* Read the chunks of a streamed answer as they come. False when the client is gone, or it is malformed. */
+static bool read_stream(struct connection *connection, struct request *request, struct stream *stream)
+{
+    enum { SIZE, DATA, END_OF_DATA, TRAILERS } expected = SIZE;
+    size_t at = (size_t)(request->body - connection->buffer), left = 0;
+    stream->received_at = request->head_at;
+    for (;;) {
+        if (expected == DATA && at < connection->end) {
+            size_t here = connection->end - at < left ? connection->end - at : left;
+            take_piece(stream, connection->buffer + at, here);
+            at += here;
+            left -= here;
+            expected = left ? DATA : END_OF_DATA;
+            continue;
+        }
+        char *line = connection->buffer + at, *digits_end;
+        char *line_end = expected == DATA ? NULL : memmem(line, connection->end - at, "\r\n", 2);
+        if (!line_end) {
+            if (!receive_more(connection, request, &at, stream))
+                return false;
+            continue;
+        }
+        bool is_empty = line_end == line;
+        at += (size_t)(line_end + 2 - line);
+        if (expected == TRAILERS && is_empty) {
+            request->length = stream->length;
+            request->size = at;
+            return true;
+        }
+        if (expected == TRAILERS)
+            fail("a streamed answer ended with the trailer %.*s", (int)(line_end - line), line);
+        else if (expected == END_OF_DATA) {
+            if (!is_empty)
+                return false;
+            expected = SIZE;
+        } else {
+            left = strtoul(line, &digits_end, 16);
+            if (digits_end == line)
+                return false;
+            expected = left ? DATA : TRAILERS;
+        }
+    }
+}
+
+/* Read the body of a streamed answer, and put into `head_at` when the client saw the first byte of it. */
+static bool read_streamed(struct connection *connection, struct request *request)
+{
+    struct stream stream = {0};
+    unsigned int number;
+    char path[4096];
+    if (save_prefix && sscanf(request->target, RESPONSE_TARGET, &number) == 1 && number == phases[current].first) {
+        snprintf(path, sizeof path, "%s.%d", save_prefix, current);
+        if (!(stream.copy = fopen(path, "w")))
+            die("cannot write %s: %s", path, strerror(errno));
+    }
+    bool is_whole = read_stream(connection, request, &stream);
+    if (stream.copy && fclose(stream.copy))
+        die("cannot write %s: %s", path, strerror(errno));
+    request->head_at = stream.first_byte_at ? stream.first_byte_at : stream.received_at;
+    if (!is_whole)
+        fail("a streamed answer ended after %zu bytes without its last chunk", stream.length);
+    return is_whole;
+}
+
 /* Take the answer to an invocation, and reply to it. */
 static bool take_response(struct connection *connection, const struct request *request, uint32_t number)
 {
     uint64_t received_at = now_ns(CLOCK_MONOTONIC);
+    bool streamed = is_streamed(request);
     if (number >= total || !sent_at[number] || answered_ns[number]) {
         fail("an answer to an invocation that is not open: %s", request->target);
         return answer(connection, "400 Bad Request", "", "{\"errorType\":\"InvalidRequestID\"}");
     }
-    if (request->length > PAYLOAD_LIMIT && !field(request, "lambda-runtime-function-response-mode")) {
+    if (request->length > PAYLOAD_LIMIT && !streamed) {
         fail("an answer of %zu bytes", request->length);
         return answer(connection, "413 Content Too Large", "", "{\"errorType\":\"RequestEntityTooLarge\"}");
     }
@@ -153,7 +307,7 @@ static bool take_response(struct connection *connection, const struct request *r
     /* Before the reply: what the client does next must not be taken for a part of the phase. */
     pthread_mutex_lock(&lock);
     struct phase *phase = &phases[current];
-    if (save_prefix && number == phase->first)
+    if (save_prefix && number == phase->first && !streamed)
         save(current, request);
     phase->answered++;
     phase->response_size = request->length;
@@ -209,7 +363,9 @@ static void *serve(void *argument)
 {
     struct connection *connection = argument;
     struct request request;
-    while (read_head(connection, &request) && read_body(connection, &request) && serve_request(connection, &request))
+    while (read_head(connection, &request) &&
+           (is_streamed(&request) ? read_streamed : read_body)(connection, &request) &&
+           serve_request(connection, &request))
         drop_request(connection, &request);
     close_connection(connection);
     return NULL;
@@ -252,6 +408,10 @@ static void print_phase(const struct phase *phase, bool complete)
         print_times("latency_ns", answered_ns + phase->first, phase->count);
         printf(",");
         print_times("first_byte_ns", first_byte_ns + phase->first, phase->count);
+        if (phase->events) {
+            printf(",\"events\":%u,", phase->events);
+            print_times("event_ns", event_ns + phase->first_event, phase->events);
+        }
     }
     printf("}");
 }

@@ -22,11 +22,11 @@ from typing import Any, NamedTuple
 from local.cache import CACHE, once
 
 from . import contestants, document, machine, tables
-from .build import BuildError, build
+from .build import build
 from .cases import function_url
 from .compare import DOCS, say
 from .contestants import Contestant
-from .failures import BenchError
+from .failures import BenchError, status
 from .mount import enter
 from .session import Options, Phase, Session
 from .tables import Table
@@ -179,7 +179,7 @@ def table(found: Sequence[Runtime], measured: dict[str, Times]) -> Table:
 
 
 def compare(options: argparse.Namespace) -> None:
-    """One run. Raises ``BenchError`` and ``BuildError``."""
+    """One run. Raises ``BenchError``."""
     mounted = enter("bench.runtimes", sys.argv[1:])
     if mounted.why_not:
         say(f"the layer cannot be measured, the checkout is instead: {mounted.why_not}")
@@ -207,12 +207,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.runtimes", description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"cold starts of each (default {ROUNDS})")
     parser.add_argument("--write", action="store_true", help="write docs/performance.md")
-    try:
-        compare(parser.parse_args())
-    except (BenchError, BuildError) as failure:
-        print(f"bench: {failure}", file=sys.stderr)
-        return 1
-    return 0
+    options = parser.parse_args()
+    return status(lambda: compare(options))
 
 
 if __name__ == "__main__":

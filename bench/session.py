@@ -62,7 +62,7 @@ class Session:
     def __init__(
         self,
         contestant: Contestant,
-        app_command: str,
+        app_command: str,  # "": none
         phases: Sequence[Phase],
         options: Options,
         environment: Mapping[str, str] | None = None,
@@ -73,6 +73,7 @@ class Session:
         self._directory = Path(tempfile.mkdtemp(prefix="bench-"))
         self._log = self._directory / "log"
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._mock: subprocess.Popen[bytes] | None = None
         self._left = len(phases)
         port = machine.free_port()
         try:
@@ -88,7 +89,7 @@ class Session:
                 }
                 self.started_ns = time.time_ns()
                 self._runtime = self._start(contestant.command, variables)
-                if not contestant.starts_app:
+                if app_command and not contestant.starts_app:
                     self._start(("/bin/sh", "-c", f"exec {app_command}"), {**FUNCTION, "PORT": str(port)})
             self._await("ready")
         except BaseException:
@@ -104,13 +105,13 @@ class Session:
         self.close()
 
     @property
-    def pid(self) -> int:
-        """The runtime's."""
-        return self._runtime.pid
+    def pids(self) -> list[int]:
+        """The runtime's processes: the app's is none of them."""
+        return machine.job(self._runtime.pid)
 
     def run_phase(self) -> Any:
         """Let the next phase happen. None, or after the last one what the mock has measured."""
-        stdin = self._mock.stdin
+        stdin = self._mock.stdin if self._mock else None
         assert stdin
         stdin.write(b"\n")
         stdin.flush()
@@ -124,6 +125,7 @@ class Session:
 
     def close(self) -> None:
         """End what was started: the runtime first, which ends the app if it has started it."""
+        has_failed = any(process.poll() is not None for process in self._processes if process is not self._mock)
         for process in reversed(self._processes):
             orphans = machine.children(process.pid)
             process.terminate()
@@ -138,6 +140,12 @@ class Session:
                 if stream:
                     stream.close()
         self._processes = []
+        if has_failed:  # a runtime that ended by itself may have left the app behind
+            for pid in machine.started_with(f"TMPDIR={self._directory}"):
+                try:
+                    os.kill(pid, 9)
+                except ProcessLookupError:
+                    pass
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def _start_mock(
@@ -171,7 +179,7 @@ class Session:
 
     def _await(self, beginning: str) -> str:
         """The next line of the mock, which has to begin like this."""
-        stream = self._mock.stdout
+        stream = self._mock.stdout if self._mock else None
         assert stream
         while not select.select([stream], [], [], LOOK_S)[0]:
             for process in self._processes:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from .cases import WHY_BEHIND, Suite
+from .cases import FIRST_BYTE, PER_SECOND, WHY_BEHIND, Suite
 from .ratios import Paired, Spread, paired
 from .warm import Sample, Warm
 
 # A 99th percentile of fewer is the slowest of a handful.
 ENOUGH_FOR_P99 = 100
+PEERS = "peer's"
+THROUGHPUT = "throughput ratio"  # the one ratio of which more is better
 WITHOUT_REASON = "the peer is ahead; the reason is not known"
 
 
@@ -30,11 +32,16 @@ class Row(NamedTuple):
     p99: Paired | None
     cpu: Paired
     why_behind: str
+    first_byte: Paired
+    per_second: Paired
 
-    @property
-    def is_behind(self) -> bool:
-        """Whether the peer takes less time or less CPU."""
-        return any(figure.ratio and figure.ratio.median > 1 for figure in (self.p50, self.cpu))
+    def is_behind(self, also: str) -> bool:
+        """Whether the peer takes less time or less CPU, or does better in what is ``also`` printed."""
+        least = [self.p50, self.cpu, *([self.first_byte] if also == FIRST_BYTE else [])]
+        most = [self.per_second] if also == PER_SECOND else []
+        return any(figure.ratio and figure.ratio.median > 1 for figure in least) or any(
+            figure.ratio and figure.ratio.median < 1 for figure in most
+        )
 
 
 def warm_rows(suite: Suite, warm: Warm, scale: float) -> list[Row]:
@@ -48,6 +55,8 @@ def warm_rows(suite: Suite, warm: Warm, scale: float) -> list[Row]:
             else None,
             _paired(warm, case.name, lambda sample: sample.cpu_ns),
             case.why_behind,
+            _paired(warm, case.name, lambda sample: sample.first_byte_ns),
+            _paired(warm, case.name, lambda sample: sample.per_second),
         )
         for case in suite.cases
     ]
@@ -57,9 +66,10 @@ def _paired(warm: Warm, case: str, figure: Callable[[Sample], float]) -> Paired:
     return paired([figure(sample) for sample in warm.of(case, "ours")], [figure(s) for s in warm.of(case, "peer")])
 
 
-def warm_table(title: str, rows: Sequence[Row]) -> Table:
-    """Medians of both, and the ratios."""
-    header = ("", "p50", "peer's", "p50 ratio", "p99 ratio", "CPU", "peer's", "CPU ratio", "")
+def warm_table(title: str, rows: Sequence[Row], also: str = "", other: str = PEERS) -> Table:
+    """Medians of both, and the ratios; ``other`` is what the second side's figures are called."""
+    further = {FIRST_BYTE: ("first byte ratio",), PER_SECOND: ("per second", other, THROUGHPUT)}
+    header = ("", "p50", other, "p50 ratio", "p99 ratio", "CPU", other, "CPU ratio", *further.get(also, ()), "")
     return Table(
         title,
         header,
@@ -73,23 +83,35 @@ def warm_table(title: str, rows: Sequence[Row]) -> Table:
                 duration(row.cpu.ours),
                 _or_none(row.cpu.peer, duration),
                 ratio(row.cpu.ratio),
-                (row.why_behind or WITHOUT_REASON) if row.is_behind else "",
+                *_also(row, also),
+                (row.why_behind or WITHOUT_REASON) if row.is_behind(also) else "",
             )
             for row in rows
         ],
     )
 
 
-def memory_table(suite: Suite, warm: Warm) -> Table:
-    """Proportional memory of the runtime's process, the app's not counted, and what it takes while it waits."""
+def _also(row: Row, also: str) -> Sequence[str]:
+    if also == FIRST_BYTE:
+        return (ratio(row.first_byte.ratio),)
+    if also == PER_SECOND:
+        figure = row.per_second
+        return (f"{figure.ours:.0f}", _or_none(figure.peer, lambda value: f"{value:.0f}"), ratio(figure.ratio))
+    return ()
+
+
+def memory_table(title: str, measured: Sequence[tuple[Suite, Warm]], other: str = PEERS) -> Table:
+    """Proportional and resident memory of the runtime's processes, the app's not counted."""
     rows = []
-    for case in suite.cases:
-        if case.memory:
+    for suite, warm in measured:
+        for case in suite.cases:
+            if not case.memory:
+                continue
             pss = _paired(warm, case.name, lambda sample: sample.memory.pss / 1000)
             rss = _paired(warm, case.name, lambda sample: sample.memory.rss / 1000)
             rows.append((case.memory, *_cells(pss, "MB"), *_cells(rss, "MB"), _why(case.memory, pss, rss)))
-    header = ("", "Pss", "peer's", "ratio", "Rss", "peer's", "ratio", "")
-    return Table("Memory", header, rows)
+    header = ("", "Pss", other, "ratio", "Rss", other, "ratio", "")
+    return Table(title, header, rows)
 
 
 def _cells(figure: Paired, unit: str) -> tuple[str, str, str]:
@@ -105,7 +127,7 @@ def _why(name: str, *figures: Paired) -> str:
     return WHY_BEHIND.get(name, WITHOUT_REASON) if is_behind else ""
 
 
-def cold_table(times: Mapping[str, Mapping[tuple[str, str], Sequence[float]]]) -> Table:
+def cold_table(title: str, times: Mapping[str, Mapping[tuple[str, str], Sequence[float]]], other: str = PEERS) -> Table:
     """Milliseconds until the first next. The keys of ``times`` say under which conditions."""
     rows = []
     for condition, measured in times.items():
@@ -122,7 +144,7 @@ def cold_table(times: Mapping[str, Mapping[tuple[str, str], Sequence[float]]]) -
                     WHY_BEHIND.get(condition, WITHOUT_REASON) if is_behind else "",
                 )
             )
-    return Table("Cold start, from exec to the first next", ("", "", "", "peer's", "difference", ""), rows)
+    return Table(title, ("", "", "", other, "difference", ""), rows)
 
 
 def duration(nanoseconds: float) -> str:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from . import machine
 from .cases import Case, Suite
 from .contestants import Contestant
+from .failures import BenchError
 from .machine import Memory
 from .session import Options, Phase, Session, in_order
 
@@ -26,13 +27,15 @@ class Sample(NamedTuple):
     p99_ns: int
     cpu_ns: float
     memory: Memory
+    first_byte_ns: int
+    per_second: float  # invocations
 
 
 class Warm(NamedTuple):
     """``samples[case, contestant]`` by the name of the case and the key of the contestant, one per round."""
 
     samples: dict[tuple[str, str], list[Sample]]
-    idle_cpu: dict[str, float]  # part of one core, by the contestant's key
+    idle_cpu: dict[str, float]  # part of one core, by the contestant's key; empty when nobody looked
 
     def of(self, case: str, key: str) -> list[Sample]:
         """The rounds; none for a contestant that is not there."""
@@ -47,6 +50,7 @@ def measure(
     options: Options,
     rounds: int,
     scale: float,
+    looks_at_idle: bool = False,
 ) -> Warm:
     """All cases in so many rounds, each with processes of its own; ``scale`` times the invocations of the table."""
     lives = [(life, _phases(life, directory / str(number), scale)) for number, life in enumerate(suite.lives)]
@@ -58,7 +62,7 @@ def measure(
                     stack.enter_context(Session(contestant, app_command, phases, options, suite.environment))
                     for contestant in in_order(contestants, number)
                 ]
-                if not warm.idle_cpu:
+                if looks_at_idle and not warm.idle_cpu:
                     warm.idle_cpu.update(_idle_cpu(sessions))
                 _measure_life(cases, sessions, phases, warm)
     return warm
@@ -80,26 +84,29 @@ def _measure_life(cases: Sequence[Case], sessions: Sequence[Session], phases: Se
     for number, case in enumerate(cases):
         for session in sessions:
             session.run_phase()
-            before = machine.cpu_ns(session.pid)
+            before = machine.cpu_ns(session.pids)
             session.run_phase()
-            used = (machine.cpu_ns(session.pid) - before) / phases[2 * number + 1].invocations
-            seen[case.name, session.contestant.key] = (used, machine.memory_of(session.pid))
+            used = (machine.cpu_ns(session.pids) - before) / phases[2 * number + 1].invocations
+            seen[case.name, session.contestant.key] = (used, machine.memory_of(session.pids))
     for session in sessions:
         measured = session.run_phase()["phases"]
         for number, case in enumerate(cases):
-            latency = measured[2 * number + 1]["latency_ns"]
+            phase = measured[2 * number + 1]
+            if case.time not in phase:
+                raise BenchError(f"{session.contestant.name}: {case.name}: the mock measured no {case.time}")
             used, memory = seen[case.name, session.contestant.key]
-            sample = Sample(latency["p50"], latency["p99"], used, memory)
+            first_byte, per_second = phase["first_byte_ns"]["p50"], phase["answered"] / phase["seconds"]
+            sample = Sample(phase[case.time]["p50"], phase[case.time]["p99"], used, memory, first_byte, per_second)
             warm.samples[case.name, session.contestant.key].append(sample)
 
 
 def _idle_cpu(sessions: Sequence[Session]) -> dict[str, float]:
     """What waiting in next costs."""
-    before = {session.contestant.key: machine.cpu_ns(session.pid) for session in sessions}
+    before = {session.contestant.key: machine.cpu_ns(session.pids) for session in sessions}
     began = time.monotonic()
     time.sleep(IDLE_S)
     return {
-        session.contestant.key: (machine.cpu_ns(session.pid) - before[session.contestant.key])
+        session.contestant.key: (machine.cpu_ns(session.pids) - before[session.contestant.key])
         / 1e9
         / (time.monotonic() - began)
         for session in sessions

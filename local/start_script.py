@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from layer.programs import called
-from runtime import javascript_module
+from runtime.javascript import module as javascript_module
 
 from .failures import LocalFailure
 

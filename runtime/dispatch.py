@@ -90,13 +90,13 @@ def _is_python(root: str, handler: str) -> bool:
 
 def _javascript(root: str, handler: str, runtime: str, environ: Mapping[str, str]) -> Work:
     """The host of a JavaScript module, if the handler means one."""
-    from . import javascript_module  # only when the handler is neither a script nor Python
+    from .javascript import module  # only when the handler is neither a script nor Python
 
-    file = "" if _leaves_the_root(handler) else javascript_module.file_of(root, handler)
+    file = "" if _leaves_the_root(handler) else module.file_of(root, handler)
     if not file:
         return Work()
-    takes_requests = handler.endswith("." + javascript_module.FETCH)
-    command = javascript_module.command_of(file, handler, runtime, environ)
+    takes_requests = handler.endswith("." + module.FETCH)
+    command = module.command_of(file, handler, runtime, environ)
     return Work(command, event_mode="http" if takes_requests else "raw")
 
 

@@ -68,6 +68,8 @@ CHUNK_LINE_LIMIT = 4 * 1024
 INFORMATIONAL_LIMIT = 100
 LENGTH_DIGITS = 18
 CHUNK_SIZE_DIGITS = 16
+# A slice of what was received is an object of 200 bytes: for less than this a copy is the smaller evil.
+SMALL_PART = 512
 _HEX = b"0123456789abcdefABCDEF"
 
 
@@ -431,8 +433,8 @@ class _ChunkedBody:
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
-        self._octets = bytearray()  # not a list: a chunk may have one octet, a bytes object has 33 bytes more
-        self._taken = 0
+        self._parts: list[bytearray | memoryview] = []  # joined once; those of a chunk that is small, in one object
+        self._count = 0  # octets so far
         self._in_chunk = 0  # octets of the current chunk still to come
         self._line = bytearray()  # a line without its end
         self._expect(_ChunkedBody._size, CHUNK_LINE_LIMIT)
@@ -442,7 +444,7 @@ class _ChunkedBody:
         while at < len(data):
             if self._in_chunk:
                 octets = memoryview(data)[at : at + self._in_chunk]
-                self._octets += octets
+                self._add(octets)
                 self._in_chunk -= len(octets)
                 at += len(octets)
                 continue
@@ -457,20 +459,25 @@ class _ChunkedBody:
                 self._line.clear()
             if self._read_line(self, self._checked(line)):
                 self.surplus = at < len(data)
-                return bytes(self._octets)
+                return self.take()
         return None
 
     def take(self) -> bytes:
-        octets = bytes(self._octets)
-        self._octets.clear()
-        self._taken += len(octets)
+        octets = b"".join(self._parts)
+        self._parts.clear()
         return octets
 
-    def end(self) -> bytes:
-        raise ConnectionLost(f"the peer closed the connection after {self._read()} bytes of a chunked body")
+    def _add(self, octets: memoryview) -> None:
+        self._count += len(octets)
+        if len(octets) >= SMALL_PART:
+            self._parts.append(octets)
+        elif self._parts and isinstance(self._parts[-1], bytearray):
+            self._parts[-1] += octets
+        else:
+            self._parts.append(bytearray(octets))
 
-    def _read(self) -> int:
-        return self._taken + len(self._octets)
+    def end(self) -> bytes:
+        raise ConnectionLost(f"the peer closed the connection after {self._count} bytes of a chunked body")
 
     def _expect(self, read_line: Callable[[_ChunkedBody, bytes], bool], limit: int) -> None:
         """How the next line is read (True: it was the last), and how long it may be. Unbound: no reference cycle."""
@@ -494,7 +501,7 @@ class _ChunkedBody:
             raise self._malformed(f"{digits[:50]!r} is not the size of a chunk")
         self._in_chunk = int(digits, 16)
         if self._in_chunk:
-            _check_size(self._read() + self._in_chunk, self._limit)
+            _check_size(self._count + self._in_chunk, self._limit)
             self._expect(_ChunkedBody._end_of_chunk, len(b"\r\n"))
         else:
             self._expect(_ChunkedBody._trailer, HEAD_LIMIT)
@@ -514,4 +521,4 @@ class _ChunkedBody:
         return not line
 
     def _malformed(self, what: str) -> ProtocolError:
-        return ProtocolError(f"the chunked body is malformed after {self._read()} octets: {what}")
+        return ProtocolError(f"the chunked body is malformed after {self._count} octets: {what}")

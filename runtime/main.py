@@ -63,7 +63,7 @@ def run(environ: Mapping[str, str], argv: list[str], log: Log) -> None:
         config = Config.from_env(environ, argv[1:], argv[0] if argv else "")
     except InitFault as fault:
         if early.pid:
-            from .app_process import signal_group
+            from .web.app_process import signal_group
 
             signal_group(early.pid)
         api.fail_init(fault)
@@ -73,11 +73,11 @@ def run(environ: Mapping[str, str], argv: list[str], log: Log) -> None:
     if config.runtime_api_proxy:
         api = RuntimeApi(config.runtime_api_proxy, log)
     if config.command:
-        from .web_mode import run_app
+        from .web.mode import run_app
 
         run_app(config, environ, early, api, log)
     else:
-        from .handler_mode import run_handler
+        from .python.mode import run_handler
 
         run_handler(config, environ, argv, api, log)
 

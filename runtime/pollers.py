@@ -11,10 +11,10 @@ from __future__ import annotations
 import posix
 import time
 
-from .app_process import POLL_S, describe_status, is_running
 from .c_modules import signal
 from .errors import RuntimeApiFault
 from .runtime_api import RuntimeApi
+from .web.app_process import POLL_S, describe_status, is_running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -160,8 +160,9 @@ def frames_of(trace: TracebackType | None) -> list[tuple[str, int, str, str]]:
 
 def _is_machinery(frame: FrameType) -> bool:
     """Whether the frame is Fairlead's own or the import system's."""
-    package = frame.f_globals.get("__package__")
-    return package in (__package__, "importlib") or frame.f_code.co_filename.startswith("<frozen importlib")
+    package = frame.f_globals.get("__package__") or ""
+    is_ours = package.partition(".")[0] == __package__
+    return is_ours or package == "importlib" or frame.f_code.co_filename.startswith("<frozen importlib")
 
 
 def _stack_lines(exceptions: list[_Exception]) -> Iterator[str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import binascii
-
 from ..c_modules import socket
 from ..errors import BadRequest
 from ..json_codec import utf8
 from ..messages import HttpRequest, header, header_values, is_token
 from ..values import NamedTuple
+from .binary import decode
 from .context import context_lines
 from .fields import TRACE_ID, clean, is_safe
 from .lenient import items, mapping, text
@@ -133,7 +132,7 @@ def _decoded(body: object) -> bytes:
     if not isinstance(body, str):
         raise BadRequest("the event's body is marked as base64 but is not a string")
     try:
-        return binascii.a2b_base64(body + "=" * (-len(body) % 4), strict_mode=True)
+        return decode(body)
     except ValueError as error:  # binascii.Error, or not ASCII
         raise BadRequest(f"the event's body is not valid base64: {error}") from None
 

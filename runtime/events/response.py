@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import binascii
-
 from ..json_codec import dumps, quote, quote_large
 from ..messages import header_values
+from .binary import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,8 +140,7 @@ def payload(head: dict[str, object], lines: list[Line], response: HttpResponse) 
     if text is not None:
         quoted = quote(text) if len(body) < LARGE else quote_large(body)
         return b"".join((start, b',"body":', quoted, b',"isBase64Encoded":false}'))
-    base64 = binascii.b2a_base64(body, newline=False)
-    return b"".join((start, b',"body":"', base64, b'","isBase64Encoded":true}'))
+    return b"".join((start, b',"body":"', encode(body), b'","isBase64Encoded":true}'))
 
 
 class BinaryBody(bytes):

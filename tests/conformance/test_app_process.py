@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.app_process import read_record, start_time
+from runtime.web.app_process import read_record, start_time
 from tests.fakes import BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
 from tests.fakes.process import CHECKOUT, PYTHON, free_port
 

@@ -76,10 +76,6 @@ def has_a_cleaner_stack(managed: Posted, ours: Posted) -> bool:
     return managed[:3] == ours[:3] and "awslambdaric" in managed[3][0] and ours[3] == managed[3][1:]
 
 
-def has_another_count(managed: Posted, ours: Posted) -> bool:
-    return [managed[:3], managed[3][:-1]] == [ours[:3], ours[3][:-1]] and "Previous line repeated" in ours[3][-1]
-
-
 def has_a_name(managed: Posted, ours: Posted) -> bool:
     return managed[:2] == ["error", "AttributeError"] and ours[1] == "Runtime.LambdaContextUnmarshalError"
 
@@ -94,7 +90,6 @@ NAN = Difference("NaN and infinities are no JSON, and most readers refuse all of
 WORDING = Difference("simplejson and json word it differently", has_another_message)
 CHAIN = Difference("Lambda's runtime leaves out causes, notes and the members of groups", has_a_longer_stack)
 INSIDE = Difference("Lambda's runtime shows its own frames when there are no others", has_a_cleaner_stack)
-DEPTH = Difference("one frame less is between the interpreter's bottom and the handler", has_another_count)
 NAMED = Difference("Lambda's runtime fails in its own code when the caller's context is no object", has_a_name)
 CHARSET = Difference("Lambda's runtime does not see that application/json with a parameter is JSON", is_json_after_all)
 CROPPED = Difference("a message of 2 MB would not fit everywhere", has_another_message)
@@ -109,7 +104,6 @@ DIFFERENCES: dict[str, Difference] = {
     "failure: cancelled": EXITS,
     **dict.fromkeys((f"failure: {name}" for name in ("chained", "while handling", "noted", "group")), CHAIN),
     **dict.fromkeys((f"failure: {name}" for name in ("circular causes", "many causes")), CHAIN),
-    "failure: recursion": DEPTH,
     "failure: huge message": CROPPED,
     "failure: wrong arity": INSIDE,
     "failure: async def": AWAITED,

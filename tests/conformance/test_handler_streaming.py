@@ -442,4 +442,4 @@ def test_every_example_of_the_page_is_run() -> None:
 def test_nothing_of_streaming_is_loaded_for_a_handler_that_does_not_stream(api: FakeRuntimeApi) -> None:
     start_bootstrap(api, handler="imports.handler", environment={"LAMBDA_TASK_ROOT": str(HANDLERS)})
     loaded = {name.rpartition(".")[2] for name in api.wait_answer(api.add_event({})).document}
-    assert loaded.isdisjoint({"handler_stream", "handover", "stream_writer", "events", "asyncio"})
+    assert loaded.isdisjoint({"stream", "handover", "stream_writer", "events", "asyncio"})

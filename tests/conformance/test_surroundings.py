@@ -330,6 +330,7 @@ def test_an_app_can_listen_on_a_unix_socket(api: FakeRuntimeApi) -> None:
         assert ask(api, "/a").document["body"] == "/a"
         for pid in process.app_pids:  # its socket stays behind, and is in the way of the next one
             os.kill(pid, signal.SIGKILL)
+        _wait_until(lambda: not process.app_pids)
         assert ask(api, "/b").document["body"] == "/b"
     finally:
         process.stop()

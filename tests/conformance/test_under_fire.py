@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from bench.cases import function_url
-from runtime.app_process import AppProcess, start_time
 from runtime.connection import Connection
 from runtime.logs import Log
-from runtime.shared_app import AppOwner, Board
+from runtime.web.app_process import AppProcess, start_time
+from runtime.web.shared_app import AppOwner, Board
 from tests.fakes import Answer, BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
 from tests.fakes.process import CHECKOUT, PYTHON, free_port
 

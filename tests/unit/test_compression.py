@@ -1,4 +1,4 @@
-"""runtime/compression.py: whether an answer is compressed, by which coding, and what its head says then.
+"""runtime/web/compression.py: whether an answer is compressed, by which coding, and what its head says then.
 
 A rule is a row of a table. What is coded is decoded by the libraries that clients have.
 """
@@ -23,9 +23,9 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.compression import SMALLEST, Coding, Compressor, available, choose
 from runtime.events.response import text_of
 from runtime.messages import HttpRequest, HttpResponse, header_values
+from runtime.web.compression import SMALLEST, Coding, Compressor, available, choose
 
 if TYPE_CHECKING:
     from runtime.messages import Headers
@@ -159,8 +159,8 @@ def test_the_fastest_coding_comes_first() -> None:
     ("missing", "left"),
     [
         (["brotli"], ["zstd", "gzip"]),
-        (["runtime.libzstd"], ["br", "gzip"]),
-        (["runtime.libzstd", "brotli", "zlib"], []),
+        (["runtime.web.libzstd"], ["br", "gzip"]),
+        (["runtime.web.libzstd", "brotli", "zlib"], []),
     ],
     ids=["no brotli in the layer", "no _ctypes", "nothing at all"],
 )
@@ -174,7 +174,7 @@ def test_without_libzstd_there_is_no_zstd(monkeypatch: pytest.MonkeyPatch) -> No
     def dlopen(name: str, mode: int) -> int:
         raise OSError(f"{name}: cannot open shared object file")
 
-    monkeypatch.delitem(sys.modules, "runtime.libzstd", raising=False)
+    monkeypatch.delitem(sys.modules, "runtime.web.libzstd", raising=False)
     monkeypatch.setattr(_ctypes, "dlopen", dlopen)
     assert [coding.name for coding in available()] == ["br", "gzip"]
 
@@ -183,7 +183,8 @@ def test_what_the_codings_need_is_loaded_when_they_are_asked_for_and_little_else
     """Python modules cost milliseconds of a cold start; ``ctypes`` alone 3."""
     code = (
         f"import sys; sys.path[:0] = {[str(ROOT), *(path for path in sys.path if 'site-packages' in path)]!r};"
-        "before = set(sys.modules); import runtime.compression as c; loaded = set(sys.modules) - before; c.available();"
+        "before = set(sys.modules); import runtime.web.compression as c; loaded = set(sys.modules) - before;"
+        "c.available();"
         "print(*loaded, end='/'); print(*set(sys.modules) - before - loaded)"
     )
     done = subprocess.run([sys.executable, "-ISB", "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""runtime/handler_json.py: both of its ways to spell a value agree, with each other and with the standard library."""
+"""runtime/python/codec.py: both of its ways to spell a value agree, with each other and with the standard library."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime import handler_json
+from runtime.python import codec as handler_json
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = settings(derandomize=True, deadline=None, max_examples=200)
@@ -32,7 +32,7 @@ def load_without_c_accelerator() -> Any:
     accelerator = sys.modules["_json"]
     sys.modules["_json"] = None  # type: ignore[assignment]  # how an import is made to fail
     try:
-        spec = importlib.util.spec_from_file_location("runtime.handler_json_without_c", handler_json.__file__)
+        spec = importlib.util.spec_from_file_location("runtime.python.codec_without_c", handler_json.__file__)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -115,7 +115,7 @@ def test_no_result_is_invalid_json(codec: Any, value: Any) -> None:
 
 def test_nothing_is_imported_for_values_that_are_plain() -> None:
     code = (
-        "import sys; before = set(sys.modules); from runtime.handler_json import decode, encode;"
+        "import sys; before = set(sys.modules); from runtime.python.codec import decode, encode;"
         "encode(decode(b'[1, {\"a\": 1.5}]')); encode([b'x']); encode({'nan': float('nan')});"
         "print(*sorted(set(sys.modules) - before))"
     )

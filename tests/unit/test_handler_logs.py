@@ -21,11 +21,11 @@ from typing import Any
 
 import pytest
 
-from runtime.handler_logs import LEVELS, HandlerLogs, _ProcessScope, _TaskScope
 from runtime.invocation import Invocation
-from runtime.log_output import Descriptor, Frames, Lines
-from runtime.log_records import JsonFormatter, LambdaLoggerHandler, TextFormatter
 from runtime.logs import NO_BREAK_SPACE, indented, line, stamp
+from runtime.python.log_output import Descriptor, Frames, Lines
+from runtime.python.log_records import JsonFormatter, LambdaLoggerHandler, TextFormatter
+from runtime.python.logs import LEVELS, HandlerLogs, _ProcessScope, _TaskScope
 
 ROOT = Path(__file__).parents[2]
 NOW = 1763726400.0419
@@ -467,7 +467,7 @@ def run(tmp_path: Path) -> Run:
     def run_code(code: str, *, before: str = "", is_concurrent: bool = False, **environment: str) -> Any:
         (tmp_path / "case.py").write_text(
             f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\n{before}\nimport posix\n"
-            "from runtime import handler_logs\nfrom runtime.invocation import Invocation\n"
+            "from runtime.python import logs as handler_logs\nfrom runtime.invocation import Invocation\n"
             "environ = {name.decode(): value.decode() for name, value in posix.environ.items()}\n"
             f"logs = handler_logs.install(environ, is_concurrent={is_concurrent})\n{code}"
         )
@@ -499,7 +499,7 @@ def succeeded(done: subprocess.CompletedProcess[str]) -> list[str]:
 def test_a_handler_that_does_not_log_loads_nothing_for_it(run: Run) -> None:
     done = run(
         "import os, io\nprint('hello')\nloaded = {n for n in sys.modules if n.startswith('runtime')}\n"
-        "print('logging' in sys.modules, 're' in sys.modules, 'runtime.log_records' in sys.modules)"
+        "print('logging' in sys.modules, 're' in sys.modules, 'runtime.python.log_records' in sys.modules)"
     )
     assert succeeded(done) == ["hello", "False False False"]
 

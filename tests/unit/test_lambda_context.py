@@ -6,7 +6,7 @@ import pytest
 
 from runtime.errors import InvocationFault
 from runtime.invocation import Invocation
-from runtime.lambda_context import Function, LambdaContext
+from runtime.python.lambda_context import Function, LambdaContext
 
 FUNCTION = Function.from_env(
     {

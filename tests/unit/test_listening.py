@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-from runtime.listening import addresses_of, described
+from runtime.web.listening import addresses_of, described
 
 
 def test_the_ports_of_a_group_are_found_for_each_kind_of_address() -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from runtime.invocation import Invocation
-from runtime.metrics import UNITS, Memory, line
-from runtime.observation import Record, Start
-from runtime.process_memory import group_resident_bytes, resident_bytes
+from runtime.web.metrics import UNITS, Memory, line
+from runtime.web.observation import Record, Start
+from runtime.web.process_memory import group_resident_bytes, resident_bytes
 
 MEBIBYTE = 1024 * 1024
 # Of the specification's own list, what is used here.
@@ -135,7 +135,7 @@ def test_a_group_is_the_sum_of_its_processes(holder: subprocess.Popen[bytes]) ->
 def test_the_line_is_written_to_stdout(holder: subprocess.Popen[bytes]) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from runtime.metrics import writer\nfrom tests.unit.test_metrics import record\n"
+        "from runtime.web.metrics import writer\nfrom tests.unit.test_metrics import record\n"
         "writer('shop', lambda: int(sys.argv[2]))(record())\nwriter('shop', lambda: 0)(record())"
     )
     command = [sys.executable, "-c", code, str(Path(__file__).parents[2]), str(holder.pid)]

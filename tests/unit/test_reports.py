@@ -21,7 +21,7 @@ from runtime.report import (
     user_fault,
     xray_cause,
 )
-from runtime.web_handler import fault_response
+from runtime.web.handler import fault_response
 
 NOW = 1763726400.0419
 

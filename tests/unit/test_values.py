@@ -15,7 +15,7 @@ GET = HttpRequest("GET", "/", (("host", "x"),))
 def test_fields_by_position_and_name_with_defaults() -> None:
     assert HttpRequest("GET", "/", (("host", "x"),)) == HttpRequest(method="GET", target="/", headers=(("host", "x"),))
     assert (GET.method, GET.target, GET.body) == ("GET", "/", b"")
-    assert tuple(Invocation("id", b"{}")) == ("id", b"{}", 0, "", "", "", "", "", "")
+    assert tuple(Invocation("id", b"{}")) == ("id", b"{}", 0, "", "", "", "", "", "", "")
 
 
 @pytest.mark.parametrize("arguments", [(), ("GET",), ("GET", "/", (), b"", "more")])

@@ -1,0 +1,316 @@
+"""An ASGI app in this process (ASGI 3.0), as an ``App``: FastAPI, Starlette or Django without a server around it.
+
+Everything of the app runs in the one event loop of the process, and that runs only while an invocation is served. What
+the app does after its answer is waited for once the client has that, until the deadline; what is not done by then
+stands still, and goes on with the next invocation. docs/wsgi-asgi.md is for users.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from ..errors import ClientGone, EnvironmentLost, InvocationFault, ResponseTooLarge
+from ..events.response import BODILESS
+from ..invocation import PAYLOAD_LIMIT
+from ..json_codec import utf8
+from ..web.app_client import AppAnswer
+from .alarm import Alarm, Late
+from .handover import DeadlinePassed, Handover
+from .web_callable import asked, bad_answer, check_length, head_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Any
+
+    from ..invocation import Invocation
+    from ..logs import Log
+    from ..messages import HttpRequest, HttpResponse
+    from .event_loop import EventLoop
+    from .web_callable import Current, Rules
+
+    Message = dict[str, Any]
+    Scope = dict[str, Any]
+    Application = Callable[..., Awaitable[Any]]
+
+# 2.3 is what uvicorn says: Starlette then watches for http.disconnect while it streams, instead of for a failed send.
+VERSIONS = {"version": "3.0", "spec_version": "2.3"}
+# How long an app may take to notice that its client has gone, before its task is cancelled; and then to clean up.
+GONE_LIMIT_S = 0.5
+# At the deadline the loop itself stops what it runs. Only code that blocks it is left for the alarm, which gives the
+# loop two more turns, and never interrupts it: it could not go on.
+ALARM_PATIENCE = 3
+ALARM_SPARES = ("asyncio", "selectors", __name__.partition(".")[0])
+
+
+class AsgiApp:
+    """The app that ``application`` is."""
+
+    def __init__(
+        self,
+        application: Application,
+        loop: EventLoop,
+        state: dict[str, Any] | None,
+        rules: Rules,
+        current: Current,
+        log: Log,
+    ) -> None:
+        self._application = application
+        self._loop = loop
+        self._state = state
+        self._rules = rules
+        self._current = current
+        self._log = log
+        self._alarm = Alarm(ALARM_PATIENCE, ALARM_SPARES)
+        self._is_broken = False
+        self._unfinished: list[_Exchange] = []
+        self._lingering: list[_Exchange] = []  # asyncio itself may forget a task that nobody knows
+        self._settle_by: float | None = None
+
+    def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
+        """As ``App`` has it."""
+        exchange = self._started(request, invocation, is_held=False)
+        exchange.draw()
+        return exchange.head._replace(body=exchange.ready())
+
+    def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
+        """As ``App`` has it. ASGI has the head wait for the first message of the body, so that both are there."""
+        exchange = self._started(request, invocation, is_held=True)
+        exchange.draw()
+        return AppAnswer(exchange.head, exchange)
+
+    @property
+    def max_body(self) -> int:
+        """Of how many bytes a whole answer may be."""
+        return self._rules.max_body
+
+    def settle(self) -> None:
+        """As ``App`` has it: waits for what the app does after its answer."""
+        exchanges, self._unfinished = self._unfinished, []
+        for exchange in exchanges:
+            self._finish(exchange)
+        self._rules.settle()
+        if self._is_broken:
+            raise EnvironmentLost("Runtime.AppTimeout", "the app was stopped at its deadline")
+
+    def guarded(self, step: Callable[[], Any], request: HttpRequest, deadline: float | None) -> Any:
+        """What ``step``, which runs the event loop, gives. Raises ``InvocationFault`` and ``ClientGone``."""
+        try:
+            with self._alarm.until(deadline):
+                return step()
+        except (InvocationFault, ClientGone):
+            raise
+        except DeadlinePassed:
+            raise self._rules.late(request) from None
+        except Late:
+            self._is_broken = True
+            raise self._rules.late(request) from None
+        except BaseException as error:
+            raise self._rules.reported(error) from None
+
+    def _finish(self, exchange: _Exchange) -> None:
+        limit_s = None if self._settle_by is None else max(0.0, self._settle_by - time.time())
+        exchange.finish(0.0 if exchange.is_given_up else limit_s)
+        self._lingering = [one for one in self._lingering if one.is_running]
+        if exchange.is_running:
+            self._lingering.append(exchange)
+            self._log("WARN", "the app still works on an answer that is sent; it goes on with the next invocation")
+
+    def _started(self, request: HttpRequest, invocation: Invocation, is_held: bool) -> _Exchange:
+        self._settle_by = deadline = self._rules.deadline(invocation)
+        exchange = _Exchange(self, Handover(self._loop), request, deadline, is_held)
+        exchange.start(self._application, self._scope(request))
+        self._unfinished.append(exchange)
+        return exchange
+
+    def _scope(self, request: HttpRequest) -> Scope:
+        """What the specification calls the HTTP connection scope, and the event, as Mangum has it."""
+        current = self._current
+        parts = asked(request, current.event, self._rules.has_root)
+        scope = {
+            "type": "http",
+            "asgi": dict(VERSIONS),
+            "http_version": "1.1",
+            "method": request.method,
+            "scheme": parts.scheme,
+            # Since 2.4 of the specification the path has the root in it, and frameworks take it away again.
+            "path": parts.root + parts.path_octets.decode("utf-8", "replace"),
+            "raw_path": (parts.root + parts.path).encode(),
+            "query_string": parts.query.encode(),
+            "root_path": parts.root,
+            "headers": [(name.encode(), utf8(value)) for name, value in request.headers],
+            "client": (parts.client, 0),
+            "server": parts.server,
+            "extensions": {},
+            "aws.event": current.event,
+            "aws.context": current.context,
+        }
+        if self._state is not None:
+            scope["state"] = dict(self._state)
+        return scope
+
+
+class _NobodyListens(BrokenPipeError):
+    """What an app gets that goes on sending: the specification asks for an ``OSError``."""
+
+
+class _Exchange:
+    """One request and what the app makes of it, as an ``invocation.AppBody``.
+
+    ``is_held``: the answer is wanted piece by piece, and the app goes on when its last one was taken.
+    """
+
+    def __init__(
+        self, app: AsgiApp, handover: Handover, request: HttpRequest, deadline: float | None, is_held: bool
+    ) -> None:
+        self.request = request
+        self.is_given_up = False
+        self._app = app
+        self._handover = handover
+        self._deadline = deadline
+        self._is_held = is_held
+        self._head: HttpResponse | None = None
+        self._pieces: list[bytes] = []  # of an answer that is wanted whole
+        self._first = b""
+        self._size = 0
+        self._is_received = False
+        self._is_complete = False
+        self._is_over = False
+        self._has_ended: asyncio.Event | None = None
+
+    @property
+    def head(self) -> HttpResponse:
+        """Status and fields, once something of the body was drawn."""
+        if self._head is None:
+            raise bad_answer("the app has sent no http.response.start")
+        return self._head
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the app still does something."""
+        return self._handover.is_running
+
+    def start(self, application: Application, scope: Scope) -> None:
+        """Have the app called as soon as the event loop runs."""
+
+        async def call() -> None:
+            await application(scope, self._receive, self._send)
+
+        self._handover.start(call())
+
+    def draw(self) -> None:
+        """Wait for the first of the body, or for all of it. Raises ``InvocationFault``."""
+        self._first = self._taken(-1)
+
+    def ready(self) -> bytes:
+        """As ``invocation.AppBody`` has it."""
+        first, self._first = self._first, b""
+        return first
+
+    def read(self, watched: int) -> bytes:
+        """As ``invocation.AppBody`` has it."""
+        while not self._is_over:
+            if piece := self.ready() or self._taken(watched):
+                return piece
+        return self.ready()
+
+    def close(self) -> None:
+        """As ``invocation.AppBody`` has it: an app that is not done learns that nobody listens."""
+        self._handover.unwatch()
+        if self._is_over or not self.is_running:
+            return
+        self._end()
+        limit_s = GONE_LIMIT_S
+        if self._deadline is not None:
+            limit_s = max(0.0, min(limit_s, self._deadline - time.time()))
+        self.finish(limit_s)
+        if self.is_running:
+            self._give_up()
+            self.finish(limit_s)
+
+    def finish(self, limit_s: float | None) -> None:
+        """Wait until ``limit_s`` for the app to return. What it raises is logged: its answer is what it is."""
+
+        def wait() -> None:
+            try:
+                self._handover.finish(limit_s)
+            except _NobodyListens:
+                pass
+
+        try:
+            self._app.guarded(wait, self.request, self._deadline if limit_s else None)
+        except InvocationFault:
+            pass
+
+    def _taken(self, watched: int) -> bytes:
+        def take() -> bytes | None:
+            return self._handover.take(watched, self._deadline)
+
+        try:
+            piece: bytes | None = self._app.guarded(take, self.request, self._deadline)
+            if piece is None:
+                raise bad_answer("the app has returned without having sent all of its answer")
+            if self._size > self._app.max_body and not self._is_held:
+                raise ResponseTooLarge(self._size, PAYLOAD_LIMIT)
+            if self._is_complete:
+                self._is_over = True
+                check_length(self.request, self.head, self._size)
+        except InvocationFault:
+            self._give_up()
+            raise
+        return piece
+
+    def _give_up(self) -> None:
+        """Nobody wants the answer any more, and the app does not get the time to notice by itself."""
+        self._end()
+        self.is_given_up = True
+        self._handover.cancel()
+
+    def _end(self) -> None:
+        self._is_complete = True
+        if self._has_ended:
+            self._has_ended.set()
+
+    # What the app is given (https://asgi.readthedocs.io/en/latest/specs/www.html)
+
+    async def _receive(self) -> Message:
+        if not self._is_received:
+            self._is_received = True
+            return {"type": "http.request", "body": self.request.body, "more_body": False}
+        if not self._is_complete:
+            self._has_ended = self._has_ended or asyncio.Event()
+            await self._has_ended.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "http.response.start" and self._head is None:
+            self._head = _head(message)
+        elif kind == "http.response.body" and self._head is not None:
+            if self._is_complete:
+                raise _NobodyListens("the answer has ended")
+            await self._send_body(message.get("body", b""), bool(message.get("more_body", False)))
+        else:
+            raise RuntimeError(f"the ASGI message {kind!r} does not belong here")
+
+    async def _send_body(self, body: Any, has_more: bool) -> None:
+        has_body = self.request.method != "HEAD" and self.head.status not in BODILESS
+        piece = bytes(body) if has_body else b""
+        self._size += len(piece)
+        if self._is_held and has_more:
+            await self._handover.put(piece)
+            return
+        self._pieces.append(piece)
+        is_too_large = self._size > self._app.max_body and not self._is_held
+        if is_too_large or not has_more:
+            self._end()
+            self._handover.offer(b"".join(self._pieces))
+
+
+def _head(message: Message) -> HttpResponse:
+    status = message["status"]
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise ValueError(f"the status must be a number from 200 to 599, and not {status!r}")
+    fields = message.get("headers") or ()
+    return head_of(status, "", [(bytes(name), bytes(value).strip(b" \t")) for name, value in fields])

@@ -1,0 +1,227 @@
+"""Handler mode, composed: the user's function runs in this process, as in Lambda's managed Python runtime.
+
+The order is that of the managed runtime: what the function's code finds when it is imported (its path, its environment,
+its logs) is made ready first, then it is imported, and with the first next the function counts as started.
+"""
+
+from __future__ import annotations
+
+import posix
+import sys
+
+from ..dispatch import EXEC_WRAPPER, PRIVATE_PREFIX, is_same_file
+from ..errors import InitFault, SnapshotFault
+from ..extension import register
+from ..loop import serve
+from ..memory import keep_freed_memory
+from ..report import trace_of
+from . import logs as handler_logs
+from .codec import Codec, decode, encode, orjson_codec
+from .handler import HandlerExit, PythonHandler
+from .lambda_context import Function
+from .module import ExitAtInit, ending, load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import NoReturn
+
+    from ..config import Config
+    from ..logs import Log
+    from ..runtime_api import RuntimeApi
+    from .callable_mode import CallableHandler
+    from .logs import HandlerLogs
+
+LAYER = "/opt/python"  # where layers with packages for Python have them
+
+
+def run_handler(config: Config, environ: Mapping[str, str], argv: list[str], api: RuntimeApi, log: Log) -> None:
+    """Serve invocations with the handler. The process ends here, with the user's exit code if there is one."""
+    try:
+        become_wrapped(environ, argv)
+        logs = prepare(config, environ, argv, log)
+    except InitFault as fault:
+        api.fail_init(fault)
+        end(None, 1)
+    # Kept in a local: the platform takes a closed socket for the extension's end.
+    extension = register(environ["AWS_LAMBDA_RUNTIME_API"], log) if config.shutdown_grace_ms else None
+    if environ.get("AWS_LAMBDA_MAX_CONCURRENCY", "1") == "1":
+        serve_alone(config, environ, logs, api, log)
+    else:
+        from .pollers import serve_together  # Lambda Managed Instances
+
+        serve_together(config, environ, lambda own_api: serve_alone(config, environ, logs, own_api, log), log)
+    del extension
+    end(logs, 1)
+
+
+def serve_alone(config: Config, environ: Mapping[str, str], logs: HandlerLogs, api: RuntimeApi, log: Log) -> None:
+    """Import the handler and serve invocations."""
+    try:
+        handler = make_handler(config, environ, logs, api, log)
+    except InitFault as fault:
+        if not fault.is_logged:
+            logs.error(fault.name or fault.error_type, fault.message, fault.stack)
+            fault.is_logged = True
+        api.fail_init(fault)
+        end(logs, fault.exit_code if isinstance(fault, ExitAtInit) else 1)
+    api.while_idle = handler.turn
+    keep_freed_memory()
+    try:
+        if environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+            _pass_snapshot(api, log)
+        serve(api, handler)
+    except (HandlerExit, SnapshotFault) as fault:
+        end(logs, fault.exit_code)
+    except (SystemExit, KeyboardInterrupt) as error:  # from a signal handler of the user's, while nothing was invoked
+        end(logs, ending(error, "a signal handler")[0] or 0)
+    except BaseException:
+        end_streams(logs)
+        raise
+
+
+def _pass_snapshot(api: RuntimeApi, log: Log) -> None:
+    from ..snapstart import pass_snapshot
+    from .snapshot import hooks
+
+    pass_snapshot(api, *hooks(log))
+
+
+def make_handler(
+    config: Config, environ: Mapping[str, str], logs: HandlerLogs, api: RuntimeApi, log: Log
+) -> PythonHandler | CallableHandler:
+    """What is to be served. Raises ``InitFault``."""
+    if ":" in config.handler:
+        from .callable_mode import make_callable_handler
+
+        return make_callable_handler(config, environ, logs, log)
+    codec = choose_codec(config.json_codec)
+    return PythonHandler(load(config.handler), codec, Function.from_env(environ), logs, api.open_stream)
+
+
+def choose_codec(name: str) -> Codec:
+    """The codec of that name. Raises ``InitFault`` when it is not installed."""
+    if name != "orjson":
+        return Codec(decode, encode)
+    try:
+        return orjson_codec()
+    except ImportError as error:
+        message = (
+            f"FAIRLEAD_JSON_CODEC=orjson needs orjson, which cannot be imported ({error}): build the layer with"
+            " ./build-layer.sh --with orjson, or put orjson beside your code, or remove the setting"
+        )
+        raise InitFault("Runtime.InvalidConfig", message) from None
+
+
+def become_wrapped(environ: Mapping[str, str], argv: list[str]) -> None:
+    """Honour AWS_LAMBDA_EXEC_WRAPPER, which ``provided.*`` leaves to us: once, around the process of the handler.
+
+    The wrapper gets our own command line and runs it, in whatever environment it has made. Returns if there is none.
+    """
+    wrapper = environ.get(EXEC_WRAPPER, "")
+    if not wrapper or is_same_file(wrapper, argv[0]):
+        return
+    inherited = {name: value for name, value in users_environment(environ).items() if name != EXEC_WRAPPER}
+    try:
+        posix.execve(wrapper, [wrapper, *argv], inherited)
+    except OSError as error:
+        message = f"{EXEC_WRAPPER}={wrapper!r} cannot be started: {error.strerror}"
+        raise InitFault("Runtime.InvalidConfig", message) from None
+
+
+def users_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment as it was before `bootstrap` changed it."""
+    preload = environ.get(PRIVATE_PREFIX + "LD_PRELOAD")
+    own = {name: value for name, value in environ.items() if not name.startswith(PRIVATE_PREFIX)}
+    return {**own, "LD_PRELOAD": preload} if preload else own
+
+
+def prepare(config: Config, environ: Mapping[str, str], argv: list[str], log: Log) -> HandlerLogs:
+    """Make this interpreter one in which the user's code finds what it finds on Lambda's managed runtime."""
+    given = users_environment(environ)
+    for name in environ.keys() - given.keys():
+        posix.environ.pop(name.encode(), None)  # the dictionary that os.environ will be made of
+        posix.unsetenv(name)
+    if "LD_PRELOAD" in given:  # for child processes
+        posix.environ[b"LD_PRELOAD"] = given["LD_PRELOAD"].encode("utf-8", "surrogateescape")
+        posix.putenv("LD_PRELOAD", given["LD_PRELOAD"])
+    logs = handler_logs.install(environ)
+    customise(environ, log)
+    sys.path[:0] = [*code_folders(environ), *python_path(environ)]
+    sys.argv[:] = [argv[0], config.handler]
+    _add_builtins()
+    _forget_own_command()
+    return logs
+
+
+def code_folders(environ: Mapping[str, str]) -> list[str]:
+    """Where the managed runtime looks for the function's code and for its layers' packages, in its order."""
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    root = environ.get("LAMBDA_TASK_ROOT") or posix.getcwd()
+    return [root, f"{LAYER}/lib/{version}/site-packages", LAYER]
+
+
+def python_path(environ: Mapping[str, str]) -> list[str]:
+    """What PYTHONPATH names. The interpreter ignores it (-I), for its own start's sake."""
+    return [folder for folder in environ.get("PYTHONPATH", "").split(":") if folder]
+
+
+def customise(environ: Mapping[str, str], log: Log) -> None:
+    """Do what ``site`` would have done, had the interpreter not been started without it: 2 ms for nothing in web mode.
+
+    The layer's sitecustomize tells OpenSSL where the system's certificates are. Agents that trace applications bring
+    one of their own and put it on PYTHONPATH.
+    """
+    _import_quietly("sitecustomize", log)
+    folders = python_path(environ)
+    if folders:
+        from importlib.machinery import PathFinder
+
+        spec = PathFinder.find_spec("sitecustomize", folders)
+        if spec:
+            sys.modules.pop("sitecustomize", None)
+            before = sys.path[:]
+            sys.path[:0] = folders
+            _import_quietly("sitecustomize", log)
+            sys.path[:] = [*before, *(folder for folder in sys.path if folder not in (*before, *folders))]
+
+
+def _import_quietly(name: str, log: Log) -> None:
+    """As ``site`` does it: an error is told, and is not the end."""
+    try:
+        __import__(name)
+    except ImportError as error:
+        if error.name != name:
+            log("WARN", f"{name} could not be imported: {trace_of(error)}")
+    except BaseException as error:  # sys.exit included: it is not this module's to end the function
+        log("WARN", f"{name} could not be imported: {trace_of(error)}")
+
+
+def _add_builtins() -> None:
+    """``exit`` and ``quit`` come from ``site``, and code that is meant for a console uses them."""
+    import builtins
+
+    for name in ("exit", "quit"):
+        if not hasattr(builtins, name):
+            setattr(builtins, name, sys.exit)
+
+
+def _forget_own_command() -> None:
+    """From Python 3.13 on tracebacks know the text after ``-c``, and show it for whatever comes from ``eval``."""
+    kept = getattr(sys.modules.get("linecache"), "_interactive_cache", {})
+    kept.clear()
+
+
+def end(logs: HandlerLogs | None, code: int) -> NoReturn:
+    """End the process with ``code``, after what the user's code has registered for the end."""
+    end_streams(logs)
+    posix._exit(code)  # not sys.exit: threads that wait for something would be waited for
+
+
+def end_streams(logs: HandlerLogs | None) -> None:
+    """Run what was registered with ``atexit``, and write what is still held back."""
+    atexit = sys.modules.get("atexit")
+    if atexit:
+        atexit._run_exitfuncs()
+    if logs:
+        logs.flush()

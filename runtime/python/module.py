@@ -1,0 +1,120 @@
+"""The user's module and the function in it: imported once, and every way in which that can fail has a name."""
+
+from __future__ import annotations
+
+import sys
+
+from ..errors import InitFault
+from ..report import name_of, text_of, user_fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+    from typing import Any
+
+    HandlerFunction = Callable[[Any, Any], Any]
+
+EXIT_ERROR = "Runtime.ExitError"  # what the platform calls an end that nobody has reported
+INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
+# What the managed runtime has on its path and this one has not, and the name under which pip knows it.
+BROUGHT_BY_MANAGED_RUNTIME = {
+    "boto3": "boto3",
+    "botocore": "boto3",
+    "s3transfer": "boto3",
+    "jmespath": "boto3",
+    "dateutil": "python-dateutil",
+    "six": "six",
+    "urllib3": "urllib3",
+}
+_MISSING = object()
+
+
+class ExitAtInit(InitFault):
+    """The user's module has ended the process. It is reported, and then obeyed: ``exit_code`` is never 0."""
+
+    exit_code = 1
+
+
+def load(handler: str) -> HandlerFunction:
+    """What ``module.function`` or ``module:callable`` names, imported. Raises ``InitFault``, or ``ExitAtInit``."""
+    path, _, name = handler.rpartition(":" if ":" in handler else ".")
+    module_name = path.replace("/", ".")
+    if module_name.partition(".")[0] in sys.builtin_module_names:
+        message = f"Cannot use built-in module {path} as a handler module"
+        raise InitFault("Runtime.BuiltInModuleConflict", message)
+    module, function = _import(module_name, name, path)
+    if function is _MISSING:
+        message = f"Handler '{name}' missing on module '{path}'{_where(module)}"
+        raise InitFault("Runtime.HandlerNotFound", message)
+    if not callable(function):
+        message = f"Handler '{name}' on module '{path}' is not callable: it is {type(function).__name__}"
+        raise InitFault("Runtime.HandlerNotFound", message)
+    found: HandlerFunction = function
+    return found
+
+
+def _where(module: ModuleType) -> str:
+    """From which file, if that is not the user's: the name is taken by something that comes with Python."""
+    path = getattr(module, "__file__", None) or "Python itself"
+    is_the_users = path.startswith(sys.path[0] + "/")
+    return "" if is_the_users else f" (which comes from {path})"
+
+
+def _import(name: str, attribute: str, shown: str) -> tuple[ModuleType, object]:
+    """The module, and the attribute or ``_MISSING``. Whatever the user's code does meanwhile is an ``InitFault``."""
+    try:
+        __import__(name)
+        module = sys.modules[name]
+        found: object = module
+        for part in attribute.split("."):  # of module:callable; in module.function there is one
+            found = getattr(found, part, _MISSING)
+        return module, found
+    except ImportError as error:
+        message = f"Unable to import module '{shown}': {text_of(error)}{_remedy(error)}"
+        raise user_fault(InitFault, error, "Runtime.ImportModuleError", message) from None
+    except SyntaxError as error:
+        message = f"Syntax error in module '{shown}': {text_of(error)}"
+        fault = user_fault(InitFault, error, "Runtime.UserCodeSyntaxError", message)
+        fault.stack += (f'  File "{error.filename}" Line {error.lineno}\n    {error.text}',)
+        raise fault from None
+    except Exception as error:
+        raise user_fault(InitFault, error) from None
+    except BaseException as error:
+        exit_code, error_type, message = ending(error, "the module")
+        fault = user_fault(ExitAtInit, error, error_type, message)
+        fault.exit_code = exit_code or 1
+        raise fault from None
+
+
+def _remedy(error: ImportError) -> str:
+    """How to add what people coming from the managed runtime miss."""
+    missing = (error.name or "").partition(".")[0]
+    package = BROUGHT_BY_MANAGED_RUNTIME.get(missing)
+    if not package or not isinstance(error, ModuleNotFoundError):
+        return ""
+    return (
+        f" (Lambda's managed runtime brings {package} along, Fairlead does not: put it beside your code with"
+        f" pip install --target . {package}; docs/handlers.md has the line for another machine's architecture)"
+    )
+
+
+def ending(error: BaseException, what: str) -> tuple[int | None, str, str]:
+    """Exit code (None: the process goes on), error type and message for an exception that is no ``Exception``.
+
+    An empty error type and message stand for the exception's own.
+    """
+    if isinstance(error, SystemExit):
+        code = 0 if error.code is None else error.code if isinstance(error.code, int) else 1
+        return code & 0xFF, EXIT_ERROR, f"{what} ended the process with sys.exit({_argument(error.code)})"
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, EXIT_ERROR, f"{what} was interrupted (KeyboardInterrupt)"
+    # asyncio.CancelledError: something was cancelled that the handler waited for, and nobody wants the process to end.
+    return (None if name_of(error) == "CancelledError" else 1), "", ""
+
+
+def _argument(code: object) -> str:
+    try:
+        return "" if code is None else repr(code)
+    except Exception:
+        return "..."

@@ -1,0 +1,156 @@
+"""What WSGI and ASGI apps in this process have in common: what they are told of a request, and what is made of theirs.
+
+A server on its way from a socket would know the client's address from its connection; here the event and the header
+fields that AWS's front ends have written tell.
+"""
+
+from __future__ import annotations
+
+import time
+
+from ..errors import AppTimeout, InvocationFault
+from ..events.lenient import mapping
+from ..events.target import octets_of
+from ..http1 import field_text
+from ..invocation import PAYLOAD_LIMIT
+from ..json_codec import loads
+from ..messages import HttpResponse, header
+from ..values import NamedTuple
+from ..web.app_client import COMPRESSED_TIMES
+from .handler import HandlerExit, reported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from ..config import Config
+    from ..invocation import Invocation
+    from ..messages import HttpRequest
+    from .lambda_context import LambdaContext
+    from .logs import HandlerLogs
+
+PREFIX = "x-forwarded-prefix"  # set by events/request.py when FAIRLEAD_REMOVE_BASE_PATH has applied
+NOBODY = "127.0.0.1"  # who asks when no client does, but a trigger or the console's test button
+_IN_ADDRESSES = frozenset("0123456789abcdefABCDEF.:")
+
+
+class Current:
+    """The invocation that is being served, as the app may see it."""
+
+    def __init__(self) -> None:
+        self.event: Any = None
+        self.context: LambdaContext | None = None
+
+    def decode(self, payload: bytes) -> object:
+        """The event, which is remembered."""
+        self.event = None
+        self.event = loads(payload)
+        return self.event
+
+
+class Asked(NamedTuple):
+    """A request as an interface wants it: in parts."""
+
+    scheme: str
+    server: tuple[str, int]
+    client: str  # an IP address
+    root: str  # the base path that was taken from the path; "" when none was
+    path: str  # percent-encoded, as it came
+    query: str
+
+    @property
+    def path_octets(self) -> bytes:
+        """The path, percent-decoded."""
+        return octets_of(self.path)
+
+
+def asked(request: HttpRequest, event: object, has_root: bool) -> Asked:
+    """The parts of ``request``. ``has_root``: there is a base path, so that a prefix in the header is ours."""
+    path, _, query = request.target.partition("?")
+    fields = dict(request.headers)
+    scheme = "https" if fields.get("x-forwarded-proto") == "https" else "http"
+    root = fields.get(PREFIX, "") if has_root else ""
+    return Asked(scheme, _server(fields, scheme), _client(event, fields), root, path, query)
+
+
+def _server(fields: dict[str, str], scheme: str) -> tuple[str, int]:
+    """Name and port. A port in Host is what the client has used; the other is the front end's."""
+    host = fields.get("host", "")
+    name, colon, port = host.rpartition(":")
+    if not colon or host.endswith("]"):
+        name, port = host, fields.get("x-forwarded-port", "")
+    is_port = port.isascii() and port.isdigit() and len(port) <= 5
+    return name or "localhost", int(port) if is_port else 443 if scheme == "https" else 80
+
+
+def _client(event: object, fields: dict[str, str]) -> str:
+    """The address that the front end saw: what stands further left in X-Forwarded-For was written by the client."""
+    context = mapping(event.get("requestContext")) if isinstance(event, dict) else {}
+    for source in (mapping(context.get("http")), mapping(context.get("identity"))):
+        if isinstance(source.get("sourceIp"), str):
+            return _address(source["sourceIp"])
+    return _address(fields.get("x-forwarded-for", "").rpartition(",")[2].strip())
+
+
+def _address(text: str) -> str:
+    """The IP address, without the port that a load balancer may be told to add."""
+    if text.count(":") == 1 or text.startswith("["):
+        text = text.rpartition(":")[0].strip("[]")
+    return text if text and _IN_ADDRESSES.issuperset(text) else NOBODY
+
+
+def head_of(status: int, reason: str, fields: Iterable[tuple[bytes, bytes]]) -> HttpResponse:
+    """An answer without its body, its fields read as those of a server are."""
+    return HttpResponse(status, reason, [(field_text(name).lower(), field_text(value)) for name, value in fields])
+
+
+def check_length(request: HttpRequest, head: HttpResponse, size: int) -> None:
+    """Raises ``InvocationFault`` when the app has announced another length than ``size``, as a client would see it."""
+    announced = header(head.headers, "content-length")
+    if announced is None or not announced.isdigit() or int(announced) == size or request.method == "HEAD":
+        return
+    raise bad_answer(f"the app has announced {announced[:20]} bytes and sent {size}")
+
+
+def bad_answer(why: str) -> InvocationFault:
+    """What an answer is that the app's interface does not allow."""
+    return InvocationFault("Runtime.AppBadResponse", why)
+
+
+class Rules:
+    """What holds for every request to the one app: its limits, and what becomes of what it raises."""
+
+    def __init__(self, config: Config, logs: HandlerLogs) -> None:
+        self._margin_ms = config.deadline_margin_ms
+        self._logs = logs
+        self._exit: HandlerExit | None = None
+        self.has_root = bool(config.base_path.rstrip("/"))
+        # What is compressed may be larger before.
+        self.max_body = PAYLOAD_LIMIT * (COMPRESSED_TIMES if config.compression else 1)
+
+    def deadline(self, invocation: Invocation) -> float | None:
+        """Until when the app may take, in epoch seconds: early enough to still answer for it. Raises ``AppTimeout``."""
+        if not invocation.deadline_ms:
+            return None
+        deadline = (invocation.deadline_ms - self._margin_ms) / 1000
+        if deadline <= time.time():
+            raise AppTimeout("no time was left to ask the app: see FAIRLEAD_DEADLINE_MARGIN_MS")
+        return deadline
+
+    def reported(self, error: BaseException) -> InvocationFault:
+        """What ``error``, which the app has raised, is reported as. It is in the log then."""
+        fault = reported(error, self._logs)
+        if isinstance(fault, HandlerExit):
+            self._exit = fault
+        return fault
+
+    def late(self, request: HttpRequest) -> AppTimeout:
+        """What it means that the app is not done at the deadline."""
+        path = request.target.partition("?")[0]  # queries carry secrets, and this is logged
+        return AppTimeout(f"the app did not answer {request.method} {path} in time")
+
+    def settle(self) -> None:
+        """Raises ``HandlerExit`` when the app has ended the process while its answer was being sent."""
+        if self._exit:
+            raise self._exit

@@ -1,0 +1,280 @@
+"""The app as something that can be asked: its readiness, the connection to it, and what each failure means.
+
+An app that is lost is given up at once, and the invocation is answered, since its deadline may be close; ``settle`` is
+for what takes longer. Three starts in a row that fail, and the environment is given up: the platform then provides a
+fresh one.
+"""
+
+from __future__ import annotations
+
+import time
+
+from ..connection import NEVER, Connection
+from ..errors import (
+    AppLost,
+    AppNotReady,
+    AppTimeout,
+    BodyTooLarge,
+    ConnectRefused,
+    EnvironmentLost,
+    ExchangeError,
+    ExchangeTimeout,
+    InitFault,
+    InvocationFault,
+    ProtocolError,
+    ResponseTooLarge,
+)
+from ..invocation import PAYLOAD_LIMIT
+from ..values import NamedTuple
+from .readiness import Readiness, Unready
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol, TypeVar
+
+    from ..config import Config
+    from ..http1 import ResponseReader
+    from ..invocation import AppBody, Invocation
+    from ..logs import Log
+    from ..messages import HttpRequest, HttpResponse
+    from .readiness import Ending
+
+    Answer = TypeVar("Answer")
+
+    class WatchedProcess(Ending, Protocol):
+        """The same for whoever speaks with the app. Each method is as ``AppProcess`` has it."""
+
+        def wait_ended(self, seconds: float) -> str | None:
+            """How it ended."""
+
+        def last_words(self) -> str:
+            """What it wrote last."""
+
+        def condemn(self) -> None:
+            """It is of no use any more."""
+
+    class App(Protocol):
+        """What requests are for: the app itself, or something around it that adds to its answers."""
+
+        def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
+            """The whole answer. Raises ``InvocationFault``."""
+
+        def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
+            """The answer as soon as its head is there. Raises ``InvocationFault``."""
+
+        def settle(self) -> None:
+            """What is left to do once the invocation is answered. Raises ``EnvironmentLost``."""
+
+
+START_LIMIT = 3
+# Text takes a fifth of its size compressed, and four times the limit still fits into the smallest function.
+COMPRESSED_TIMES = 4
+# An app that dies closes its sockets first; its end can be seen a moment later.
+DEATH_WAIT_S = 0.05
+
+
+class AppAnswer(NamedTuple):
+    """An answer of which the rest is still to come."""
+
+    head: HttpResponse  # without its body
+    body: AppBody
+
+
+class AnswerBody:
+    """The rest of an answer, piece by piece: an ``invocation.AppBody``."""
+
+    def __init__(self, app: AppClient, reader: ResponseReader, request: HttpRequest, deadline: float | None) -> None:
+        self._app = app
+        self._reader = reader
+        self._request = request
+        self._deadline = deadline
+
+    def ready(self) -> bytes:
+        """As ``invocation.AppBody`` has it."""
+        return self._reader.take()
+
+    def read(self, watched: int) -> bytes:
+        """As ``invocation.AppBody`` has it."""
+        while not (piece := self._reader.take()) and self._reader.response is None:
+            self._app.receive(self._reader, self._request, self._deadline, watched)
+        return piece
+
+    def close(self) -> None:
+        """Tell the app that nobody listens, if it is still talking."""
+        if not self._reader.response:
+            self._app.drop()
+
+
+class WholeBody:
+    """A body that is there at once: an ``invocation.AppBody``."""
+
+    def __init__(self, octets: bytes) -> None:
+        self._octets = octets
+
+    def ready(self) -> bytes:
+        """All of it."""
+        octets, self._octets = self._octets, b""
+        return octets
+
+    def read(self, _watched: int) -> bytes:
+        """What ``ready`` did not give."""
+        return self.ready()
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def whole_answer(response: HttpResponse) -> AppAnswer:
+    """An answer that is not the app's, in the form of one that is."""
+    return AppAnswer(response._replace(body=b""), WholeBody(response.body))
+
+
+class AppClient:
+    """The app, as something that can be asked. Who starts it, and starts it again when it was lost, is a subclass's."""
+
+    def __init__(self, config: Config, process: WatchedProcess, log: Log) -> None:
+        self._config = config
+        self._process = process
+        self._log = log
+        self._connection = Connection(config.unix_socket or config.host, config.port, config.pool_idle_timeout_s)
+        self._readiness = Readiness(config, self._connection, log)
+        # What is compressed may be larger before.
+        self._max_body = PAYLOAD_LIMIT * (COMPRESSED_TIMES if config.compression else 1)
+        self._ready = False
+        self._is_lost = False
+        self._failed_starts = 0
+        self._start_limit = 0.0  # epoch seconds at which the current start counts as failed
+
+    def started(self, at: float) -> None:
+        """The app was started ``at`` (epoch seconds), here or by `bootstrap`."""
+        self._start_limit = at + self._config.readiness_timeout_s
+
+    def _failed_start(self, unready: Unready) -> InitFault:
+        words = self._process.last_words()
+        detail = f"The end of its stderr:\n{words}" if words else "It wrote nothing to stderr."
+        if unready.app_ended:
+            return InitFault("Runtime.AppExited", unready.reason, detail)
+        return InitFault(
+            "Runtime.AppNotReady",
+            f"the app was not ready within {self._config.readiness_timeout_s} s:"
+            f" {self._readiness.advice(self._process.pid, unready.reason)}",
+            detail,
+        )
+
+    def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
+        """The app's answer.
+
+        Raises ``InvocationFault``; when that is an ``AppLost``, ``settle`` has to be called before the next ``ask``.
+        """
+        deadline = self._deadline(invocation)
+
+        def exchange() -> HttpResponse:
+            return self._connection.exchange(request, deadline=deadline, max_body=self._max_body)
+
+        return self._asked(exchange, request, deadline)
+
+    def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
+        """The app's answer as soon as its head is there. Raises as ``ask``."""
+        deadline = self._deadline(invocation)
+
+        def begin() -> AppAnswer:
+            reader = self._connection.begin(request, deadline=deadline)
+            return AppAnswer(reader.head, AnswerBody(self, reader, request, deadline))
+
+        return self._asked(begin, request, deadline)
+
+    def receive(self, reader: ResponseReader, request: HttpRequest, deadline: float | None, watched: int) -> None:
+        """Wait for more of an answer that was begun. Raises as ``ask``, and ``ClientGone``."""
+        try:
+            self._connection.receive(reader, deadline, watched)
+        except ExchangeError as error:
+            raise self._fault(error, request) from error
+
+    def drop(self) -> None:
+        """Close the connection to the app, in the middle of its answer: that is how it learns that nobody listens."""
+        self._connection.close()
+
+    def _deadline(self, invocation: Invocation) -> float | None:
+        """Until when the app may take, in epoch seconds: early enough to still answer for it."""
+        if not invocation.deadline_ms:
+            return None
+        return (invocation.deadline_ms - self._config.deadline_margin_ms) / 1000
+
+    def _asked(self, exchange: Callable[[], Answer], request: HttpRequest, deadline: float | None) -> Answer:
+        """What ``exchange`` gives, once the app is ready for it."""
+        if deadline is not None and deadline <= time.time():
+            raise AppTimeout("no time was left to ask the app: see FAIRLEAD_DEADLINE_MARGIN_MS")
+        if not self._ready:
+            self._become_ready(deadline)
+        try:
+            return exchange()
+        except ConnectRefused as refused:
+            self._replace(refused)
+        except ExchangeError as error:
+            raise self._fault(error, request) from error
+        self._become_ready(deadline)  # nothing of the request was sent, so it is not too late for it
+        try:
+            return exchange()
+        except ExchangeError as error:
+            raise self._fault(error, request) from error
+
+    def _fault(self, error: ExchangeError, request: HttpRequest) -> InvocationFault:
+        """What a failed exchange with the app means."""
+        if isinstance(error, ExchangeTimeout):
+            self._abandon()
+            path = request.target.partition("?")[0]  # queries carry secrets, and this is logged
+            return AppTimeout(f"the app did not answer {request.method} {path} in time")
+        if isinstance(error, ConnectRefused):
+            return self._lost("Runtime.AppUnreachable", str(error))
+        if isinstance(error, BodyTooLarge):
+            return ResponseTooLarge(error.size, error.limit)
+        if isinstance(error, ProtocolError):
+            return InvocationFault("Runtime.AppBadResponse", f"the app's answer is not proper HTTP: {error}")
+        ended = self._process.wait_ended(DEATH_WAIT_S)
+        if ended:
+            return self._lost("Runtime.AppExited", f"the app {ended} while it was answering")
+        return InvocationFault("Runtime.AppConnectionLost", f"the app broke its answer off: {error}")
+
+    def _replace(self, refused: ConnectRefused) -> None:
+        """The app died between two invocations: start it again. Raises ``AppLost`` when it lives and refuses."""
+        ended = self._process.wait_ended(DEATH_WAIT_S)
+        if not ended:
+            raise self._lost("Runtime.AppUnreachable", f"the app runs, but {refused}") from refused
+        self._tell_of_end(ended)
+        self._abandon()
+        self.settle()
+
+    def _tell_of_end(self, ended: str) -> None:
+        self._log("ERROR", f"Runtime.AppExited: the app {ended} between two invocations; it is started again")
+
+    def _become_ready(self, deadline: float | None) -> None:
+        until = NEVER if deadline is None else deadline
+        unready = self._readiness.wait(self._process, min(until, self._start_limit))
+        if unready is None:
+            self._ready = True
+            self._failed_starts = 0
+            return
+        if not unready.app_ended and until < self._start_limit:
+            advice = self._readiness.advice(self._process.pid, unready.reason)
+            raise AppNotReady(f"the app is still starting: {advice}")
+        self._failed_starts += 1
+        fault = self._failed_start(unready)
+        if self._failed_starts >= START_LIMIT:
+            raise EnvironmentLost(fault.error_type, f"{fault.message}; {START_LIMIT} starts in a row have failed")
+        raise self._lost(fault.error_type, fault.message)
+
+    def _lost(self, error_type: str, message: str) -> AppLost:
+        """The fault to raise, now that the app is given up."""
+        self._abandon()
+        return AppLost(error_type, message)
+
+    def _abandon(self) -> None:
+        self._ready = False
+        self._is_lost = True
+        self._connection.close()
+        self._process.condemn()
+
+    def settle(self) -> None:
+        """As ``App`` has it, for an app that was lost."""
+        raise NotImplementedError

@@ -1,0 +1,141 @@
+"""The function's own Python between the event and the app: ``fairlead_hooks.py`` beside the start script.
+
+::
+
+    from fairlead.messages import HttpResponse
+
+    def on_request(request):                 # before the app: another request, an answer, or None for "as it is"
+        if request.target.startswith("/old/"):
+            return request._replace(target="/new/" + request.target[5:])
+
+    def on_response(request, response):      # after it: another answer, or None
+        return response._replace(headers=[*response.headers, ("x-served-by", "me")])
+
+Both are optional, and without the file nothing of this is imported. Of a streamed answer ``on_response`` sees the head,
+with an empty body.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from .. import messages
+from ..dispatch import HOOK_FILE as FILE
+from ..errors import InitFault, InvocationFault, ProtocolError
+from ..http1 import render_head
+from ..messages import HttpRequest, HttpResponse
+from ..report import trace_of
+from .app_client import AppAnswer, whole_answer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ..invocation import Invocation
+    from ..logs import Log
+    from .app_client import App
+
+    Hooks = dict[str, Callable[..., Any]]
+
+NAMES = ("on_request", "on_response")
+
+
+def load(path: str) -> Hooks:
+    """The hooks that the file defines. Raises ``InitFault`` ``Function.HookFailed`` when it cannot be loaded."""
+    # The checkout's package has another name than the layer's, and a hook must not get a second copy of the values.
+    sys.modules.setdefault("fairlead.messages", messages)
+    sys.modules.setdefault("fairlead", sys.modules[messages.__package__])
+    root = path.rpartition("/")[0]
+    if root not in sys.path:
+        sys.path.append(root)
+    module = type(sys)(FILE.removesuffix(".py"))
+    module.__file__ = path
+    try:
+        with open(path, "rb") as file:
+            code = compile(file.read(), path, "exec")
+        exec(code, module.__dict__)
+    except BaseException as error:  # sys.exit at the top of the file included
+        raise InitFault("Function.HookFailed", f"{FILE} cannot be loaded", trace_of(error)) from error
+    hooks = {name: getattr(module, name) for name in NAMES if hasattr(module, name)}
+    if not hooks or not all(map(callable, hooks.values())):
+        raise InitFault("Function.HookFailed", f"{FILE} must define on_request, on_response or both, as functions")
+    return hooks
+
+
+class Hooked:
+    """An app with the function's hooks around it."""
+
+    def __init__(self, app: App, hooks: Hooks, log: Log) -> None:
+        self._app = app
+        self._hooks = hooks
+        self._log = log
+        self.settle = app.settle
+
+    def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
+        """As ``App`` has it."""
+        wanted = self._before(request, invocation)
+        if isinstance(wanted, HttpResponse):
+            return wanted
+        return self._after(wanted, self._app.ask(wanted, invocation), invocation)
+
+    def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
+        """As ``App`` has it."""
+        wanted = self._before(request, invocation)
+        if isinstance(wanted, HttpResponse):
+            return whole_answer(wanted)
+        answer = self._app.begin(wanted, invocation)
+        try:
+            head = self._after(wanted, answer.head, invocation)
+            if head.body:
+                raise _fault("on_response gave a body, which a streamed answer already has")
+        except InvocationFault:
+            answer.body.close()
+            raise
+        return AppAnswer(head, answer.body)
+
+    def _before(self, request: HttpRequest, invocation: Invocation) -> HttpRequest | HttpResponse:
+        wanted = self._called("on_request", invocation, request)
+        if wanted is None:
+            return request
+        if isinstance(wanted, HttpResponse):
+            return wanted
+        if not isinstance(wanted, HttpRequest):
+            raise _fault(f"on_request gave a {type(wanted).__name__}, not an HttpRequest, an HttpResponse or None")
+        return _sendable(wanted, len(request.body))
+
+    def _after(self, request: HttpRequest, response: HttpResponse, invocation: Invocation) -> HttpResponse:
+        wanted = self._called("on_response", invocation, request, response)
+        if wanted is None:
+            return response
+        if not isinstance(wanted, HttpResponse) or not isinstance(wanted.body, bytes):
+            raise _fault(
+                f"on_response gave a {type(wanted).__name__}, not an HttpResponse with bytes for a body, or None"
+            )
+        return wanted
+
+    def _called(self, name: str, invocation: Invocation, *values: object) -> Any:
+        hook = self._hooks.get(name)
+        if hook is None:
+            return None
+        try:
+            return hook(*values)
+        except BaseException as error:  # sys.exit included: it costs one invocation
+            self._log("ERROR", trace_of(error), invocation.request_id)
+            raise _fault(f"{name} raised {type(error).__name__}") from error
+
+
+def _sendable(request: HttpRequest, old_size: int) -> HttpRequest:
+    """The request, as long as it says that it is. Raises ``InvocationFault`` when it cannot be put on the wire."""
+    try:
+        if len(request.body) != old_size:
+            others = [(name, value) for name, value in request.headers if name != "content-length"]
+            request = request._replace(headers=[*others, ("content-length", str(len(request.body)))])
+        render_head(request)
+    except (ProtocolError, TypeError, ValueError) as error:
+        raise _fault(f"on_request gave a request that cannot be sent: {error}") from error
+    return request
+
+
+def _fault(message: str) -> InvocationFault:
+    return InvocationFault("Function.HookFailed", f"{FILE}: {message}")

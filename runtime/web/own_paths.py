@@ -1,0 +1,91 @@
+"""Paths of the app that are ours to ask, and work that the app does after its answer.
+
+Lambda freezes a function as soon as it asks for its next invocation, in the middle of whatever the app still does. With
+``FAIRLEAD_AFTER_RESPONSE_PATH`` the app is asked there once an answer is on its way, and the next invocation waits for
+what it says to that, at most until the deadline of this one. The client has its answer long before.
+"""
+
+from __future__ import annotations
+
+from ..errors import InvocationFault
+from ..messages import HttpRequest, HttpResponse
+from .app_client import whole_answer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..invocation import Invocation
+    from ..logs import Log
+    from .app_client import App, AppAnswer
+
+FORBIDDEN = HttpResponse(
+    403, "Forbidden", (("content-type", "text/plain"), ("cache-control", "no-store")), b"403 Forbidden\n"
+)
+
+
+def own_request(path: str, request_id: str = "") -> HttpRequest:
+    """What the app is asked at a path of ours. No client can send these fields."""
+    headers = [("host", "localhost"), ("content-length", "0"), ("user-agent", "fairlead")]
+    if request_id:
+        headers.append(("x-fairlead-request-id", request_id))
+    return HttpRequest("POST", path, headers)
+
+
+class AfterResponse:
+    """An app that is asked at ``path`` after each of its answers."""
+
+    def __init__(self, app: App, path: str, log: Log) -> None:
+        self._app = app
+        self._path = path
+        self._log = log
+        self._answered: Invocation | None = None
+
+    def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
+        """As ``App`` has it."""
+        response = self._app.ask(request, invocation)
+        self._answered = invocation
+        return response
+
+    def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
+        """As ``App`` has it."""
+        answer = self._app.begin(request, invocation)
+        self._answered = invocation
+        return answer
+
+    def settle(self) -> None:
+        """As ``App`` has it. What goes wrong here is logged: the invocation has its answer already."""
+        invocation, self._answered = self._answered, None
+        if invocation:
+            self._finish(invocation)
+        self._app.settle()
+
+    def _finish(self, invocation: Invocation) -> None:
+        try:
+            response = self._app.ask(own_request(self._path, invocation.request_id), invocation)
+        except InvocationFault as fault:
+            self._log("ERROR", f"work after the response: {fault.error_type}: {fault.message}", invocation.request_id)
+            return
+        if response.status >= 500:
+            words = f"work after the response: the app answered {self._path} with status {response.status}"
+            self._log("ERROR", words, invocation.request_id)
+
+
+class Reserved:
+    """An app of which some paths are not for clients: they get 403, and the app is not asked."""
+
+    def __init__(self, app: App, paths: tuple[str, ...]) -> None:
+        self._app = app
+        self._paths = frozenset(path.partition("?")[0] for path in paths)
+        self.settle = app.settle
+
+    def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
+        """As ``App`` has it."""
+        return FORBIDDEN if self._is_reserved(request) else self._app.ask(request, invocation)
+
+    def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
+        """As ``App`` has it."""
+        if self._is_reserved(request):
+            return whole_answer(FORBIDDEN)
+        return self._app.begin(request, invocation)
+
+    def _is_reserved(self, request: HttpRequest) -> bool:
+        return request.target.partition("?")[0] in self._paths

@@ -1,0 +1,207 @@
+"""One app, several pollers: the parent owns the app's process, the pollers see what has become of it.
+
+A poller whose request is late answers for that request alone: to kill the app would cost all the others theirs. One
+that finds the app dead waits until the parent has started it again.
+"""
+
+from __future__ import annotations
+
+import _thread
+import mmap
+import posix
+import time
+
+from ..connection import Connection
+from ..errors import ConnectRefused, EnvironmentLost, ExchangeError, InitFault, RuntimeApiFault
+from ..loop import serve
+from ..pollers import Pollers, PollingApi, poller_count
+from ..values import NamedTuple
+from .app_client import AppClient
+from .app_process import POLL_S, is_running
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..config import Config
+    from ..logs import Log
+    from ..loop import Handler
+    from .app_client import App
+    from .app_process import AppProcess
+    from .app_server import AppServer
+
+_NUMBER = 8
+_TEXT = 512
+START_LIMIT = 3
+
+
+class Board:
+    """A page of memory that parent and pollers share: how often the app has ended, and how it did the last time."""
+
+    def __init__(self) -> None:
+        self._page = mmap.mmap(-1, mmap.PAGESIZE)
+
+    @property
+    def generation(self) -> int:
+        """Which start of the app is the current one."""
+        return int.from_bytes(self._page[:_NUMBER], "little")
+
+    @property
+    def words(self) -> str:
+        """How the one before it ended."""
+        return self._page[_NUMBER:_TEXT].rstrip(b"\0").decode("utf-8", "replace")
+
+    def turn(self, words: str) -> None:
+        """The app has ended. The words are there before the number says so."""
+        self._page[_NUMBER:_TEXT] = words.encode()[: _TEXT - _NUMBER].ljust(_TEXT - _NUMBER, b"\0")
+        self._page[:_NUMBER] = (self.generation + 1).to_bytes(_NUMBER, "little")
+
+
+class WatchedProcess:
+    """The app's process as a poller sees it: an ``AppProcess`` that somebody else starts and ends."""
+
+    pid = 0  # somebody else's child
+
+    def __init__(self, board: Board, doubts: int) -> None:
+        self._board = board
+        self._doubts = doubts
+        self._generation = board.generation
+
+    def ended(self) -> str | None:
+        """How the app ended that this poller knew, as ``AppProcess.ended``."""
+        return None if self._board.generation == self._generation else self._board.words
+
+    def wait_ended(self, seconds: float) -> str | None:
+        """As ``AppProcess.wait_ended``."""
+        limit = time.monotonic() + seconds
+        while self.ended() is None and time.monotonic() < limit:
+            time.sleep(POLL_S)
+        return self.ended()
+
+    def last_words(self) -> str:
+        """Nothing: the parent has logged them."""
+        return ""
+
+    def condemn(self) -> None:
+        """Tell the parent that the app may be of no use any more."""
+        try:
+            posix.write(self._doubts, b"?")
+        except OSError:  # it has enough of them
+            pass
+
+    def start(self) -> None:
+        """Know the app that the parent has started since."""
+        self._generation = self._board.generation
+
+
+class PollersApp(AppClient):
+    """The app for one poller."""
+
+    def __init__(self, config: Config, process: WatchedProcess, log: Log) -> None:
+        super().__init__(config, process, log)
+        self._watched = process
+        self._ready = True
+        self.started(time.time())
+
+    def _tell_of_end(self, _ended: str) -> None:
+        """The app's owner has told."""
+
+    def settle(self) -> None:
+        """Take up the app that there is now."""
+        if self._is_lost:
+            self._is_lost = False
+            self._watched.start()
+            self.started(time.time())
+
+
+class AppOwner:
+    """The parent's side: starts the app again when it has ended, and looks after doubts."""
+
+    def __init__(self, app: AppServer, process: AppProcess, board: Board, log: Log) -> None:
+        self._app = app
+        self._process = process
+        self._board = board
+        self._log = log
+        self._failures = 0
+        # An app that is just starting refuses connections too, and must not be killed for that.
+        self._change = _thread.allocate_lock()
+
+    def watch_doubts(self, doubts: int, probe: Connection) -> None:
+        """In a thread of its own: an app that lives and refuses connections is killed, which starts it again."""
+
+        def look() -> None:
+            while posix.read(doubts, 4096):
+                with self._change:
+                    self._look(probe)
+
+        _thread.start_new_thread(look, ())
+
+    def _look(self, probe: Connection) -> None:
+        try:
+            probe.connect(time.time() + 1)
+        except ConnectRefused as refused:
+            # Looked at without taking its status, which would hide its end from whoever waits for that.
+            if is_running(self._process.pid):
+                self._log("ERROR", f"Runtime.AppUnreachable: the app runs, but {refused}; it is killed")
+                self._process.condemn()
+        except ExchangeError:
+            pass  # busy
+        finally:
+            probe.close()
+
+    def on_end(self, pid: int) -> bool:
+        """A child has ended that is no poller. Returns False when the app cannot be brought back."""
+        if pid != self._process.pid:
+            posix.waitpid(pid, 0)
+            return True
+        with self._change:
+            return self._replaced()
+
+    def _replaced(self) -> bool:
+        words = self._process.ended() or "ended"
+        self._log("ERROR", f"Runtime.AppExited: the app {words}; it is started again")
+        self._board.turn(words)
+        while self._failures < START_LIMIT:
+            try:
+                self._app.restart()
+                self._app.await_init()
+            except InitFault as fault:
+                self._failures += 1
+                self._log("ERROR", f"{fault.error_type}: {fault.message}")
+                continue
+            self._failures = 0
+            return True
+        self._log("ERROR", f"{START_LIMIT} starts of the app in a row have failed: this environment ends")
+        return False
+
+
+class Part(NamedTuple):
+    """What each poller is made of."""
+
+    config: Config
+    environ: Mapping[str, str]
+    handler_of: Callable[[App], Handler]
+    at_end: Callable[[Callable[[], None]], None]  # takes what is to be done when a signal ends the process
+
+
+def serve_together(app: AppServer, process: AppProcess, part: Part, log: Log) -> None:
+    """Serve with several pollers until this environment has to end. The app is ready."""
+    config = part.config
+    address = config.runtime_api_proxy or part.environ["AWS_LAMBDA_RUNTIME_API"]
+    board = Board()
+    reader, writer = posix.pipe()
+    posix.set_blocking(writer, False)
+
+    def poll() -> None:
+        api = PollingApi(address, log)
+        try:
+            serve(api, part.handler_of(PollersApp(config, WatchedProcess(board, writer), log)))
+        except (RuntimeApiFault, EnvironmentLost) as fault:
+            log("ERROR", f"a poller ends: {fault}")
+
+    owner = AppOwner(app, process, board, log)
+    pollers = Pollers(poller_count(part.environ), poll, log)
+    part.at_end(pollers.kill)
+    pollers.start()
+    owner.watch_doubts(reader, Connection(config.unix_socket or config.host, config.port))
+    pollers.supervise(owner.on_end)

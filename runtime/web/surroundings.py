@@ -1,0 +1,69 @@
+"""What is put around the app, as the configuration has it. What is off is neither imported nor in the way."""
+
+from __future__ import annotations
+
+import posix
+
+from ..dispatch import HOOK_FILE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..config import Config
+    from ..logs import Log
+    from .app_client import App
+    from .hooks import Hooks
+    from .observation import Observer
+
+
+def hooks_of(environ: Mapping[str, str]) -> Hooks | None:
+    """The function's hooks, if it has a file of them. Raises ``InitFault``."""
+    path = f"{environ.get('LAMBDA_TASK_ROOT') or posix.getcwd()}/{HOOK_FILE}"
+    if not posix.access(path, posix.F_OK):
+        return None
+    from .hooks import load
+
+    return load(path)
+
+
+def surrounded(app: App, config: Config, hooks: Hooks | None, log: Log) -> App:
+    """The app with everything around it that is on, from the inside to the outside."""
+    if config.error_statuses:
+        from .failing_statuses import FailingStatuses
+
+        app = FailingStatuses(app, config.error_statuses)
+    if hooks:
+        from .hooks import Hooked
+
+        app = Hooked(app, hooks, log)
+    if config.compression:  # outside of the hooks, which see what the app has written
+        from .compressing import Compressing
+
+        app = Compressing(app)
+    own_paths = (config.after_response_path, config.before_checkpoint_path, config.after_restore_path)
+    if any(own_paths):
+        from .own_paths import AfterResponse, Reserved
+
+        if config.after_response_path:
+            app = AfterResponse(app, config.after_response_path, log)
+        app = Reserved(app, tuple(filter(None, own_paths)))
+    return app
+
+
+def observers_of(config: Config, environ: Mapping[str, str], app_group: Callable[[], int]) -> list[Observer]:
+    """Who wants to know about each invocation. ``app_group`` tells the app's process group."""
+    observers: list[Observer] = []
+    if config.request_log:
+        from . import request_log
+
+        observers.append(request_log.write)
+    if config.metrics:
+        from . import metrics
+
+        observers.append(metrics.writer(environ.get("AWS_LAMBDA_FUNCTION_NAME", ""), app_group))
+    if config.tracing:
+        from . import xray
+
+        observers.append(xray.sender(environ.get("AWS_XRAY_DAEMON_ADDRESS", "")))
+    return observers
