@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import sys
+
 import pytest
 
 from runtime.events import binary
@@ -45,5 +46,5 @@ DAMAGED = {
 
 @pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED)
 def test_what_is_no_base64_is_refused(way: str, text: str) -> None:
-    with pytest.raises(ValueError, match=".+"):
+    with pytest.raises(ValueError, match=r".+"):
         binary.decode(text)
