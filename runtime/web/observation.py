@@ -16,12 +16,14 @@ from .app_client import AppAnswer
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TypeVar
 
     from ..invocation import AppBody, Invocation, Result
     from ..loop import Handler
     from ..messages import HttpRequest, HttpResponse
     from .app_client import App
 
+    Answer = TypeVar("Answer")
     Observer = Callable[["Record"], None]
 
 
@@ -71,35 +73,29 @@ class ObservedApp:
 
     def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
         """As ``App`` has it."""
-        started = self._start(request)
-        try:
-            response = self._app.ask(request, invocation)
-        except InvocationFault as fault:
-            self.error_type = fault.error_type
-            raise
-        finally:
-            self.app_ms = (time.monotonic() - started) * 1000
+        response = self._timed(self._app.ask, request, invocation)
         self.status, self.response_bytes = response.status, len(response.body)
         return response
 
     def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
         """As ``App`` has it."""
-        started = self._start(request)
+        answer = self._timed(self._app.begin, request, invocation)
+        self.status = answer.head.status
+        return AppAnswer(answer.head, CountedBody(answer.body, self))
+
+    def _timed(
+        self, ask: Callable[[HttpRequest, Invocation], Answer], request: HttpRequest, invocation: Invocation
+    ) -> Answer:
+        self.clear()
+        self.request = request
+        self.began, started = time.time(), time.monotonic()
         try:
-            answer = self._app.begin(request, invocation)
+            return ask(request, invocation)
         except InvocationFault as fault:
             self.error_type = fault.error_type
             raise
         finally:
             self.app_ms = (time.monotonic() - started) * 1000
-        self.status = answer.head.status
-        return AppAnswer(answer.head, CountedBody(answer.body, self))
-
-    def _start(self, request: HttpRequest) -> float:
-        self.clear()
-        self.request = request
-        self.began = time.time()
-        return time.monotonic()
 
 
 class CountedBody:
