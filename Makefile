@@ -30,7 +30,7 @@ test: setup ## all tests; what cannot run here says why
 
 .PHONY: test-arm64
 test-arm64: setup ## the functions' tests out of the arm64 layer, emulated (slow)
-	@LOCAL_ARCHITECTURE=arm64 $(PYTHON) -m pytest tests/integration/test_function.py
+	@LOCAL_ARCHITECTURE=arm64 $(PYTHON) -m pytest tests/integration/test_function.py tests/integration/test_handlers.py
 
 .PHONY: test-systems
 test-systems: setup ## every example out of the real layers, and the figures of docs/systems.md (some minutes)

@@ -123,10 +123,10 @@ def test_wrong_settings_are_all_named(start_function: StartFunction) -> None:
 
 
 def test_a_handler_that_is_nothing_to_run_is_named(start_function: StartFunction) -> None:
-    function = start_function(APPS, _HANDLER="app.handler")
+    function = start_function(APPS, _HANDLER="missing.sh")
     error = document(function.invoke(b"{}"))
     assert error["errorType"] == "Runtime.HandlerNotFound"
-    assert "'app.handler'" in error["errorMessage"]
+    assert "'missing.sh'" in error["errorMessage"]
 
 
 def test_the_emulators_port_as_the_apps_is_port_in_use(start_function: StartFunction) -> None:
