@@ -47,7 +47,6 @@ class Options(NamedTuple):
 
     app: Path = EXAMPLE
     command: str = ""  # instead of the app's start script
-    handler: str = START_SCRIPT  # the function's: a start script, or a function in a module
     port: int = 3000  # the gateway's; 0 for any free one
     layer: Path | None = None  # a layer's tree instead of the one that this checkout builds
     timeout_s: int = 30
@@ -63,6 +62,7 @@ class Options(NamedTuple):
     runtime: str = AUTO  # one of RUNTIMES
     invoke_mode: str = BUFFERED  # or STREAM
     with_install_scripts: bool = False
+    handler: str = START_SCRIPT  # the function's: a start script, or a function in a module
 
 
 class Running(NamedTuple):

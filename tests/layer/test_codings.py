@@ -16,7 +16,7 @@ from .conftest import PYTHON, BuildOne, runner, way_into
 
 PROGRAM = """
 import json
-from fairlead.compression import available
+from fairlead.web.compression import available
 print(json.dumps({coding.name: coding.encode(b"all that is fair " * 1000).hex() for coding in available()}))
 """
 DECODE = {"zstd": zstandard.ZstdDecompressor().decompress, "br": brotli.decompress, "gzip": gzip.decompress}
