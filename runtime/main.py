@@ -13,7 +13,6 @@ from .config import Config
 from .dispatch import EarlyStart
 from .errors import EnvironmentLost, InitFault, ProtocolError, RuntimeApiFault, SnapshotFault
 from .logs import Log
-from .report import trace_of
 from .runtime_api import RuntimeApi
 
 TYPE_CHECKING = False
@@ -36,6 +35,8 @@ def main() -> None:
     except (RuntimeApiFault, ProtocolError, EnvironmentLost, InitFault) as fault:
         log("ERROR", f"the process ends: {fault}")
     except BaseException as error:
+        from .report import trace_of  # only when something is broken
+
         log("ERROR", trace_of(error))
     posix._exit(status)  # nothing is left to flush, and the stderr thread would be waited for
 

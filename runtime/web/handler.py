@@ -7,7 +7,6 @@ from ..events import STREAM_TYPE, TRIGGER, BinaryBody, detect, to_prelude
 from ..invocation import Invocation, Result, StreamedResult
 from ..json_codec import loads
 from ..messages import HttpResponse
-from ..report import internal_fault, trace_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +51,8 @@ class WebHandler:
         except InvocationFault:
             raise
         except Exception as error:  # MemoryError and RecursionError included: it costs one invocation, not the process
+            from ..report import internal_fault, trace_of  # only when something is broken
+
             self._log("ERROR", trace_of(error), invocation.request_id)
             raise internal_fault(error) from error
 
