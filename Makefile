@@ -103,7 +103,7 @@ publish: setup ## the layers to AWS: make publish REGIONS="eu-west-1 us-east-1" 
 
 .PHONY: check-layer
 check-layer: setup ## would it run on Lambda? make check-layer FILE=layer.zip [FUNCTION=DIR] [LAYERS="other.zip ..."]
-	@$(PYTHON) -m layer.check '$(FILE)' $(if $(FUNCTION),--function '$(FUNCTION)') $(if $(LAYERS),--layers $(LAYERS))
+	@$(PYTHON) -m layer.check '$(or $(FILE),$(error say which zip: make check-layer FILE=dist/fairlead-x86_64.zip))' $(if $(FUNCTION),--function '$(FUNCTION)') $(if $(LAYERS),--layers $(LAYERS))
 
 .PHONY: setup
 setup: ## .venv with the pinned tools (every other target does this first)

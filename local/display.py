@@ -44,10 +44,18 @@ class Readable:
         write(f"{app} is at {address}  (Ctrl-C ends it)")
 
     def output(self, environment: int, line: str) -> None:
-        write(f"#{environment}  {line}")
+        write(f"#{environment}  {below(line)}")
 
     def served(self, served: Served) -> None:
         write(readable(served, time.strftime("%H:%M:%S")))
+
+
+def below(line: str) -> str:
+    """``line`` with what follows a carriage return on a line of its own, as CloudWatch shows a record of several lines.
+
+    A terminal would write each of them over the one before.
+    """
+    return line.replace("\r", "\n          ")
 
 
 def readable(served: Served, at: str) -> str:

@@ -38,6 +38,7 @@ PORTS_TRIED = 20
 OUTPUT_LINES = 2000
 BUFFERED, STREAM = "buffered", "stream"
 INVOKE_MODE_VARIABLES = ("FAIRLEAD_INVOKE_MODE", "AWS_LWA_INVOKE_MODE")
+ENDING = (signal.SIGINT, signal.SIGTERM)
 STAGED = ("http-api", "http-api-1", "rest")
 STAGE_NAME = re.compile(r"\$default|[A-Za-z0-9_-]{1,128}")
 
@@ -271,6 +272,13 @@ def _variable(text: str) -> tuple[str, str]:
     return name, value if assigned else os.environ.get(name, "")
 
 
+def _end(number: int, frame: object) -> None:
+    # Once: an impatient second Ctrl-C, or `timeout`, which tells the child and its group, would break the ending off.
+    for each in ENDING:
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     options, display = parsed(arguments)
 
@@ -279,8 +287,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             display.output(environment, line)
 
     # SIGTERM ends it as Ctrl-C does. SIGINT is set too: a shell starts background jobs with it ignored.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    for number in ENDING:
+        signal.signal(number, _end)
     try:
         with running(options, display.served, show_output, display.note) as now:
             for notice in now.notices:

@@ -82,7 +82,7 @@ def _check_script(script: Path, name: str) -> list[str]:
     if not script.is_file():
         raise LocalFailure(
             f"{script.parent} has no {name} and no command was given: add an executable {name} that starts your server "
-            "on 127.0.0.1:$PORT, or say --cmd 'COMMAND'"
+            "on 127.0.0.1:$PORT, or say CMD='COMMAND' (--cmd), or name a function: HANDLER=module.function (--handler)"
         )
     with script.open("rb") as file:
         first_line = file.readline(256)

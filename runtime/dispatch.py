@@ -137,8 +137,8 @@ def _fault_of(root: str, handler: str) -> str:
 
 def _nothing_to_run(root: str, handler: str) -> str:
     ways = (
-        "set the handler to your start script (such as run.sh) or to a Python function (module.function),"
-        " or FAIRLEAD_COMMAND to a command line"
+        "set the handler to your start script (such as run.sh), to a function (module.function; index.fetch) or to a"
+        " Python web app (module:app), or FAIRLEAD_COMMAND to a command line"
     )
     if not handler:
         return f"there is nothing to run: {ways}"

@@ -52,8 +52,9 @@ def test_an_unfit_python_is_named_with_the_way_out(folder: Path, says: str, mess
     python = interpreter(folder, says=says)
     result = ensure(folder, python)
     assert result.returncode == 1
-    assert result.stderr.startswith(f"ensure-venv.sh: {python} ")
-    assert message in result.stderr
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith(f"ensure-venv.sh: {python} ")
+    assert message in last
 
 
 def test_a_missing_python_is_named_with_the_way_out(folder: Path) -> None:
@@ -73,3 +74,12 @@ def test_nothing_is_done_while_the_requirements_are_the_same(folder: Path) -> No
     result = ensure(folder, "python9")
     assert result.returncode == 1
     assert "pip could not install requirements-dev.txt (its reason is above)" in result.stderr
+
+
+def test_a_first_run_that_was_interrupted_is_begun_anew(folder: Path) -> None:
+    """It has left a Python without pip; only a run that came to its end has left the stamp."""
+    (folder / ".venv/bin").mkdir(parents=True)
+    (folder / ".venv/bin/python").write_text("#!/bin/bash\nexit 1\n")
+    (folder / ".venv/bin/python").chmod(0o755)
+    python = interpreter(folder, says="*venv*.venv*) echo $*; exit 1 ;;")
+    assert "-m venv --clear .venv" in ensure(folder, python).stdout

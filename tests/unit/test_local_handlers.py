@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from local import start_script
+from local.display import below
 from local.failures import LocalFailure
 from local.run import Options, handler_environment
 
@@ -56,3 +57,8 @@ def test_the_function_gets_its_handler_and_a_python_one_its_packages(app: Path) 
     assert environment("index.fetch") == {"_HANDLER": "index.fetch"}
     assert environment("serve.bin") == {"_HANDLER": "serve.bin"}
     assert environment("run.sh") == {}
+
+
+def test_a_record_of_several_lines_is_shown_as_such() -> None:
+    """In CloudWatch a carriage return begins a line; a terminal would write over the one before."""
+    assert below("[ERROR] no\rTraceback\r  File") == "[ERROR] no\n          Traceback\n            File"
