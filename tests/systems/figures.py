@@ -40,7 +40,8 @@ def measured(system: System, runtime: str, target: str = "/api/request") -> Row:
 
 
 def _cold_ms(like: System, target: str) -> float:
-    with started(like.app) as system:
+    own_port = {name: value for name, value in like.environment.items() if name != "PORT"}  # that one is taken
+    with started(like.app, own_port) as system:
         system.ask("GET", target)
         assert system.served[0].is_cold
         return system.served[0].duration_ms

@@ -35,6 +35,7 @@ class System:
     def __init__(self, app: Path, client: urllib3.PoolManager, stop: Callable[[], object]) -> None:
         self.app = app
         self.name = app.name
+        self.environment: Mapping[str, str] = {}  # the function's own
         self.address = ""
         self.served: list[Served] = []
         self.output: list[str] = []
@@ -110,6 +111,7 @@ def started(
     with ExitStack() as stack:
         client = stack.enter_context(urllib3.PoolManager(retries=False))
         system = System(app, client, stack.close)
+        system.environment = options.environment
         now = stack.enter_context(running(options, system.served.append, lambda _, line: system.output.append(line)))
         system.address = now.gateway.address
         system.notices = now.notices

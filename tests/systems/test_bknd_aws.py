@@ -13,7 +13,7 @@ from local.prepared import prepare
 from local.run import layer_tree
 
 from .browser import browser, different_lines
-from .conftest import had, running_or_skipped
+from .conftest import Figures, had, running_or_skipped
 from .system import EXAMPLES, System
 from .test_astro import size
 from .test_bknd import another, opens_the_admin, titles, written
@@ -50,6 +50,10 @@ def test_a_browser_logs_in_and_sees_the_data(system: System) -> None:
         page = had(lambda: stack.enter_context(browser()))
         opens_the_admin(page, system)
         assert different_lines(page.picture(CACHE / "pictures/bknd-aws.png")) > 100
+
+
+def test_figures(system: System, figures: Figures) -> None:
+    figures(system, runtime="Node 22.23.3", target="/auth/login")
 
 
 def test_each_event_has_an_app_of_its_own(system: System) -> None:
