@@ -38,6 +38,8 @@ KILL_WAIT_S = 1.0
 # Time for the last bytes to come through the pipe after the app's end. Its end of file is seen at once, except when a
 # process outside of the group still holds the other end.
 TAIL_WAIT_S = 0.2
+# The same when this process is about to end too: the platform waits for half a second in all.
+DRAIN_WAIT_S = 0.05
 
 
 class AppProcess:
@@ -161,6 +163,8 @@ class AppProcess:
             signal_group(self.pid, signal.SIGTERM)
             self._wait_gone(grace_s)
         self._kill()
+        if self._stderr:  # what the app said at its end must not be lost with this process
+            self._stderr.wait_end(DRAIN_WAIT_S)
 
     def _wait_gone(self, seconds: float) -> None:
         limit = time.monotonic() + seconds
@@ -192,10 +196,14 @@ class StderrTail:
             posix.close(self._descriptor)
             self._open.release()
 
+    def wait_end(self, seconds: float) -> None:
+        """Wait until the pipe is at its end, and all of it passed on; at most so long."""
+        if self._open.acquire(timeout=seconds):
+            self._open.release()
+
     def text(self) -> str:
         """What was written last, once the pipe is at its end (or is not, some time after the app's)."""
-        if self._open.acquire(timeout=TAIL_WAIT_S):
-            self._open.release()
+        self.wait_end(TAIL_WAIT_S)
         return self._tail.decode("utf-8", "replace").strip()
 
 
