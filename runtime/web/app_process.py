@@ -279,17 +279,17 @@ def remove_record(record: str) -> None:
 
 def start_time(pid: int) -> int:
     """When the process started, in clock ticks since boot; 0 when there is none (proc(5), field 22 of stat)."""
-    fields = _stat_fields(pid)
+    fields = stat_fields(pid)
     return int(fields[19]) if fields else 0
 
 
 def is_running(pid: int) -> bool:
     """Whether the process is there and no zombie."""
-    fields = _stat_fields(pid)
+    fields = stat_fields(pid)
     return bool(fields) and fields[0] not in (b"Z", b"X")
 
 
-def _stat_fields(pid: int) -> list[bytes]:
+def stat_fields(pid: int) -> list[bytes]:
     """The fields of /proc/PID/stat from the third on: the second, the program's name, may hold anything."""
     try:
         descriptor = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
@@ -311,7 +311,7 @@ def _is_group_running(group: int) -> bool:
     """
     if not _group_exists(group):
         return False
-    members = [fields for name in posix.listdir("/proc") if name.isdigit() and (fields := _stat_fields(int(name)))]
+    members = [fields for name in posix.listdir("/proc") if name.isdigit() and (fields := stat_fields(int(name)))]
     return any(int(f[2]) == group and (f[0] not in (b"Z", b"X") or int(f[17]) > 1) for f in members)
 
 
