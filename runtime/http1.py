@@ -7,7 +7,8 @@ Four rules of this file:
 2. **How the bytes were split changes nothing**, neither the answer nor the kind of error; no byte is searched twice, so
    that the work is linear even when they come one at a time.
 3. **Nothing that is left over is used.** A byte after the answer ends the life of the connection (``keep_alive``).
-4. **The usual answer is a straight line**: head and body in one ``feed``, one search, one decoding, one split.
+4. **The usual answer is a straight line**: head and body in one ``feed``, one search, one decoding, one split. Of a
+   head whose octets have come before, it is known already what they say.
 
 Where does a body end? The first that holds (RFC 9112 6.3):
 
@@ -36,14 +37,21 @@ trailers (6.5.1)                    must be well-formed, then dropped: a payload
 from __future__ import annotations
 
 from .errors import BodyTooLarge, ConnectionLost, ProtocolError
-from .messages import HttpRequest, HttpResponse, is_token
+from .memo import Memo
+from .messages import HttpRequest, HttpResponse, breaks_lines, is_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol, TypeVar
+    from typing import Protocol
 
-    Result = TypeVar("Result")
+    Framing = dict[str, list[str]]
+    """Of the fields that say where the answer ends, the values; [] for one that is not there."""
+    Head = tuple[int, str, list[tuple[str, str]], bool, int | None, str, Framing]
+    """What a head says by itself, whatever it answers: status, reason and fields; whether the peer is willing to keep
+    the connection; the body's length if a Content-Length alone tells it; and for when it does not, version and framing.
+    A plain tuple, since one is made for each answer to next, where it costs a quarter of what a named one does.
+    """
 
     class Body(Protocol):
         """One way to find the end of a body."""
@@ -68,23 +76,13 @@ CHUNK_LINE_LIMIT = 4 * 1024
 INFORMATIONAL_LIMIT = 100
 LENGTH_DIGITS = 18
 CHUNK_SIZE_DIGITS = 16
+# The Runtime API accepts each result with the same head, and in an app's often nothing changes but the Date, once a
+# second. So heads are remembered: 64 of them take 60 KB, and 250 at most. Those of next have an id and a deadline of
+# their own; they are longer than this, and are spared the look-up.
+LONGEST_REMEMBERED = 320
 # A slice of what was received is an object of 200 bytes: for less than this a copy is the smaller evil.
 SMALL_PART = 512
 _HEX = b"0123456789abcdefABCDEF"
-
-
-class _Remembered(dict[str, "Result"]):
-    """A function of a line, or of a part of one, that each answer brings again: applied to each text once."""
-
-    def __init__(self, function: Callable[[str], Result]) -> None:
-        super().__init__()
-        self._function = function
-
-    def __missing__(self, text: str) -> Result:
-        result = self._function(text)
-        if len(self) < 500 and len(text) < 100:  # an app that makes up names must not fill the memory
-            self[text] = result
-        return result
 
 
 def _field_name(written: str) -> str:
@@ -93,7 +91,7 @@ def _field_name(written: str) -> str:
     return name.lower() if is_token(name) else ""
 
 
-_FIELD_NAMES = _Remembered(_field_name)
+_FIELD_NAMES = Memo(_field_name, count=500, length=99)
 
 
 # ---- requests -------------------------------------------------------------------------------------------------------
@@ -109,19 +107,23 @@ def render_head(request: HttpRequest) -> bytes:
     if not (start.isascii() and start.isprintable() and start.count(" ") == 2 and request.method and request.target):
         without_query = start.partition("?")[0]  # which may carry secrets, and this is logged
         raise ProtocolError(f"method and target must be visible ASCII characters: {without_query[:200]!a}")
-    lines = [start]
-    for name, value in request.headers:
-        if not name or len(_FIELD_NAMES[name]) != len(name):
-            raise ProtocolError(f"the request has a field name that is not allowed: {name[:200]!a}")
-        lines.append(f"{name}: {value}")
-    text = "\r\n".join(lines) + "\r\n\r\n"
-    # One pass for all fields together: more CR or LF than we put in ourselves came out of a value.
-    if not text.count("\r") == text.count("\n") == len(lines) + 1 or "\0" in text:
+    lines = [start, *[f"{_LINE_STARTS[name]}{value}" for name, value in request.headers]]
+    if breaks_lines("".join(lines)):
         raise ProtocolError("a field value of the request contains CR, LF or NUL")
     try:
-        return text.encode()
+        return ("\r\n".join(lines) + "\r\n\r\n").encode()
     except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell
         raise ProtocolError("a field value of the request is not Unicode text") from None
+
+
+def _line_start(name: str) -> str:
+    """What a field line of a request begins with."""
+    if not name or len(_field_name(name)) != len(name):
+        raise ProtocolError(f"the request has a field name that is not allowed: {name[:200]!a}")
+    return f"{name}: "
+
+
+_LINE_STARTS = Memo(_line_start, count=500, length=99)
 
 
 # ---- responses ------------------------------------------------------------------------------------------------------
@@ -207,10 +209,10 @@ class ResponseReader:
         if self._held:
             self._held += data
             buffer = self._held
-        while head := _split_head(buffer, self._searched):
-            lines, buffer = head
+        while split := _split_head(buffer, self._searched):
+            head, buffer = split
             self._searched = 0
-            if self._read_head(lines):
+            if self._is_final(head):
                 return buffer
         self._hold(buffer)
         return b""
@@ -224,10 +226,9 @@ class ResponseReader:
         if buffer is not self._held:
             self._held = bytearray(buffer)
 
-    def _read_head(self, lines: list[str]) -> bool:
+    def _is_final(self, head: Head) -> bool:
         """Whether this is the head of the final answer; if so, how its body ends is known then."""
-        version, status, reason = _STATUS_LINES[lines[0]]
-        fields, framing = _fields(lines[1:])
+        status, reason, fields, self._persistent, length, version, framing = head
         if status == 101 or (self._method == "CONNECT" and 200 <= status < 300):
             raise ProtocolError(f"the answer (status {status}) changes to another protocol, which nobody asked for")
         if status < 200:
@@ -235,31 +236,40 @@ class ResponseReader:
             if self._informational > INFORMATIONAL_LIMIT:
                 raise ProtocolError(f"more than {INFORMATIONAL_LIMIT} interim answers (1xx) came before the final one")
             return False
-        self._head = (status, reason, fields)
-        self._persistent = _is_persistent(version, framing["connection"])
+        self._head = (status, reason, [*fields])  # a list of its own: a hook may change it, and the head is remembered
         if self._method == "HEAD" or status in (204, 304):
-            self._body = _LengthBody(0)
+            length = 0
+        if length is None:
+            self._body = _body_without_length(version, framing, self._max_body)
         else:
-            self._body = _body_after(version, framing, self._max_body)
+            self._body = _LengthBody(length, self._max_body)
         return True
 
 
-def _split_head(buffer: bytes | bytearray, searched: int) -> tuple[list[str], bytes] | None:
-    """The lines of the head that ``buffer`` begins with and what follows it, or None: its end has not come."""
+def _split_head(buffer: bytes | bytearray, searched: int) -> tuple[Head, bytes] | None:
+    """The head that ``buffer`` begins with and what follows it, or None: its end has not come."""
     end = buffer.find(b"\r\n\r\n", searched)
     if 0 <= end < HEAD_LIMIT:
-        try:
-            lines = buffer[:end].decode().split("\r\n")
-        except UnicodeDecodeError:
-            return _split_unusual_head(buffer, searched)
-        # One look at all lines together, which nearly always finds nothing.
-        text = "".join(lines)
-        if not ("\n" in text or "\r" in text or "\0" in text):
-            return lines, bytes(buffer[end + 4 :])
+        octets = buffer[:end]
+        head = _USUAL_HEADS[bytes(octets)] if end <= LONGEST_REMEMBERED else _usual_head(octets)
+        if head is not None:
+            return head, bytes(buffer[end + 4 :])
     return _split_unusual_head(buffer, searched)
 
 
-def _split_unusual_head(buffer: bytes | bytearray, searched: int) -> tuple[list[str], bytes] | None:
+def _usual_head(octets: bytes | bytearray) -> Head | None:
+    """The head that ``octets`` are, without the empty line; or None when it takes the whole of the rules to tell."""
+    try:
+        lines = octets.decode().split("\r\n")
+    except UnicodeDecodeError:
+        return None
+    return None if breaks_lines("".join(lines)) else _head_of(lines)
+
+
+_USUAL_HEADS: Memo[bytes, Head | None] = Memo(_usual_head, count=64, length=LONGEST_REMEMBERED)
+
+
+def _split_unusual_head(buffer: bytes | bytearray, searched: int) -> tuple[Head, bytes] | None:
     """The same by the whole of the rules: a head ends with the first line end that an empty line follows."""
     end = buffer.find(b"\n\r\n", searched)
     bare = buffer.find(b"\n\n", searched, end + 1 if end >= 0 else len(buffer))
@@ -271,7 +281,7 @@ def _split_unusual_head(buffer: bytes | bytearray, searched: int) -> tuple[list[
     lines = [field_text(line.removesuffix(b"\r")) for line in buffer[:end].split(b"\n")]
     if any("\r" in line or "\0" in line for line in lines):
         raise ProtocolError("the head of the answer contains NUL, or CR without LF")
-    return lines, bytes(buffer[after:])
+    return _head_of(lines), bytes(buffer[after:])
 
 
 def _check_head_size(size: int) -> None:
@@ -299,13 +309,20 @@ def _status_line(line: str) -> tuple[str, int, str]:
     return version, status, reason
 
 
-_STATUS_LINES = _Remembered(_status_line)
+_STATUS_LINES = Memo(_status_line, count=500, length=99)
 
 
-def _fields(lines: list[str]) -> tuple[list[tuple[str, str]], dict[str, list[str]]]:
+def _head_of(lines: list[str]) -> Head:
+    """What the lines of a head say by themselves. Raises ``ProtocolError``, but not for how the body ends."""
+    version, status, reason = _STATUS_LINES[lines[0]]
+    fields, framing = _fields(lines[1:])
+    return status, reason, fields, _is_persistent(version, framing["connection"]), _length(framing), version, framing
+
+
+def _fields(lines: list[str]) -> tuple[list[tuple[str, str]], Framing]:
     """Names and values of the field lines in order, and the values of those that say where the answer ends."""
     fields = []
-    framing: dict[str, list[str]] = {"transfer-encoding": [], "content-length": [], "connection": []}
+    framing: Framing = {"transfer-encoding": [], "content-length": [], "connection": []}
     for line in lines:
         written, colon, value = line.partition(":")
         name = _FIELD_NAMES[written]
@@ -335,11 +352,22 @@ def _is_persistent(version: str, connection: list[str]) -> bool:
     return "close" not in options and (version == "HTTP/1.1" or "keep-alive" in options)
 
 
-def _body_after(version: str, framing: dict[str, list[str]], limit: int | None) -> Body:
-    """The body that these fields announce."""
+def _length(framing: Framing) -> int | None:
+    """The length of the body, if a Content-Length alone tells it: one, and a number."""
+    lengths = framing["content-length"]
+    if len(lengths) != 1 or framing["transfer-encoding"]:
+        return None
+    digits = lengths[0]
+    return int(digits) if len(digits) <= LENGTH_DIGITS and digits.isascii() and digits.isdigit() else None
+
+
+def _body_without_length(version: str, framing: Framing, limit: int | None) -> Body:
+    """The body that a head announces in another way than by its length. Raises ``ProtocolError``."""
     codings, lengths = framing["transfer-encoding"], framing["content-length"]
     if not codings:
-        return _LengthBody(_length(lengths), limit) if lengths else _UntilCloseBody(limit)
+        if lengths:
+            raise ProtocolError(f"the answer has Content-Length {', '.join(lengths)[:100]!r}; it must be one number")
+        return _UntilCloseBody(limit)
     if lengths:
         raise ProtocolError("the answer has both Transfer-Encoding and Content-Length: where it ends is ambiguous")
     if version == "HTTP/1.0":
@@ -349,13 +377,6 @@ def _body_after(version: str, framing: dict[str, list[str]], limit: int | None) 
             f"the answer has Transfer-Encoding {', '.join(codings)[:100]!r}; only 'chunked' can be read"
         )
     return _ChunkedBody(limit)
-
-
-def _length(lengths: list[str]) -> int:
-    digits = lengths[0]
-    if len(lengths) > 1 or len(digits) > LENGTH_DIGITS or not (digits.isascii() and digits.isdigit()):
-        raise ProtocolError(f"the answer has Content-Length {', '.join(lengths)[:100]!r}; it must be one number")
-    return int(digits)
 
 
 def _check_size(size: int, limit: int | None) -> None:
@@ -371,8 +392,9 @@ class _LengthBody:
 
     surplus = False
 
-    def __init__(self, length: int, limit: int | None = None) -> None:
-        _check_size(length, limit)
+    def __init__(self, length: int, limit: int | None) -> None:
+        if limit is not None and length > limit:
+            raise BodyTooLarge(length, limit)
         self.missing = length
         self._parts: list[bytes] = []  # joined once: half the copying of a growing bytearray
 

@@ -172,6 +172,8 @@ else:
     from json.encoder import encode_basestring as _quote
     from json.encoder import encode_basestring_ascii as _quote_ascii
 
+quote_ascii: Callable[[str], str] = _quote_ascii
+"""A text as a JSON string in printable ASCII, with its quotation marks."""
 _scanner = _make_scanner(int)
 _scanner_of_long_numbers = _make_scanner(_integer)
 _plain = _make_encoder(_quote, ensure_ascii=False)

@@ -38,6 +38,14 @@ def is_token(name: str) -> bool:
     return name != "" and _TOKEN.issuperset(name)
 
 
+def breaks_lines(text: str) -> bool:
+    """Whether ``text`` contains CR, LF or NUL, which no field may (RFC 9110 section 5.5).
+
+    Nearly always it does not; so join several texts, and look at each only when this is true.
+    """
+    return "\n" in text or "\r" in text or "\0" in text
+
+
 def header(headers: Headers, name: str) -> str | None:
     """The first value of the field ``name`` (lower-case), or None."""
     for candidate, value in headers:

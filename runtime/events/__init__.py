@@ -108,6 +108,8 @@ TRIGGER = FORMATS[-1]
 
 def detect(event: object) -> EventFormat:
     """The format of ``event``. A trigger is what no other format claims, and whatever is not a JSON object."""
-    if not isinstance(event, dict):
-        return TRIGGER
-    return next(candidate for candidate in FORMATS if candidate.matches(event))
+    if isinstance(event, dict):
+        for candidate in FORMATS:
+            if candidate.matches(event):
+                return candidate
+    return TRIGGER

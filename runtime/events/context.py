@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from ..json_codec import dumps_ascii, loads, utf8
+from ..json_codec import dumps_ascii, loads, quote_ascii, utf8
+from ..memo import Memo
 from .fields import LAMBDA_CONTEXT, LEFT_OUT_FIELD, REQUEST_CONTEXT, TENANT_ID, TRACE_ID, is_safe
+from .options import EnvironmentConfig
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..invocation import Invocation
     from .fields import Line
-    from .options import EnvironmentConfig, EventOptions
+    from .options import EventOptions
 
 # Bytes of one value. API Gateway lets 10,240 bytes of a client's header through and Node reads 16,384 in all, so 6,144
 # are left: 1,024 for the other context header and 512 for trace id, tenant and forwarded fields. It also keeps the
@@ -17,22 +19,26 @@ if TYPE_CHECKING:
 LONGEST_VALUE = 4_608
 # What the app gets in place of a request context that is too long, so that it can tell that from none.
 LEFT_OUT = (LEFT_OUT_FIELD, REQUEST_CONTEXT)
+# A template: as a dict it would take more than twice the time.
+_LAMBDA_CONTEXT = (
+    '{"request_id":%s,"deadline":%d,"invoked_function_arn":%s,"xray_trace_id":%s,"client_context":%s,"identity":%s,'
+    '"tenant_id":%s,"env_config":%s}'
+)
 
 
 def context_lines(request_context: object, invocation: Invocation, options: EventOptions) -> list[Line]:
     """The two context headers of an HTTP event, unless the options leave them out, and the tenant."""
-    lines = []
+    lines = tenant_line(invocation)
     if options.context_headers:
-        lines += _json_line(REQUEST_CONTEXT, request_context) or [LEFT_OUT]
-        lines += _json_line(LAMBDA_CONTEXT, lambda_context(invocation, options.environment))
-    return lines + tenant_line(invocation)
+        return [_request_context_line(request_context), *_lambda_context_line(invocation, options), *lines]
+    return lines
 
 
 def trigger_context_lines(invocation: Invocation, options: EventOptions) -> list[Line]:
     """The same for a trigger: its request context is ``null``, which tells an app that no client sent this request."""
     lines = [(REQUEST_CONTEXT, "null")]
     if options.context_headers:
-        lines += _json_line(LAMBDA_CONTEXT, lambda_context(invocation, options.environment))
+        lines += _lambda_context_line(invocation, options)
     if is_safe(invocation.trace_id):
         lines.append((TRACE_ID, invocation.trace_id))
     return lines + tenant_line(invocation)
@@ -43,31 +49,62 @@ def tenant_line(invocation: Invocation) -> list[Line]:
     return [(TENANT_ID, invocation.tenant_id)] if is_safe(invocation.tenant_id) else []
 
 
-def lambda_context(invocation: Invocation, environment: EnvironmentConfig) -> dict[str, object]:
-    """The invocation under the keys that the AWS Lambda Web Adapter uses, so that apps can read either's header."""
-    return {
-        "request_id": invocation.request_id,
-        "deadline": invocation.deadline_ms,
-        "invoked_function_arn": invocation.function_arn,
-        "xray_trace_id": invocation.trace_id or None,
-        "client_context": _json_object(invocation.client_context),
-        "identity": _identity(_json_object(invocation.cognito_identity)),
-        "tenant_id": invocation.tenant_id or None,
-        "env_config": {
-            "function_name": environment.function_name,
-            "memory": _number(environment.memory),
-            "version": environment.version,
-            "log_stream": environment.log_stream,
-            "log_group": environment.log_group,
-        },
+def _request_context_line(request_context: object) -> Line:
+    """``LEFT_OUT`` where it is too long or nested too deeply: half of a context would mislead."""
+    try:
+        spelled = dumps_ascii(request_context)
+    except ValueError:
+        return LEFT_OUT
+    return (REQUEST_CONTEXT, spelled) if len(spelled) <= LONGEST_VALUE else LEFT_OUT
+
+
+def _lambda_context_line(invocation: Invocation, options: EventOptions) -> list[Line]:
+    """The line, or none for the same reasons."""
+    try:
+        spelled = lambda_context(invocation, options.environment)
+    except ValueError:
+        return []
+    return [(LAMBDA_CONTEXT, spelled)] if len(spelled) <= LONGEST_VALUE else []
+
+
+def lambda_context(invocation: Invocation, environment: EnvironmentConfig) -> str:
+    """The invocation under the keys that the AWS Lambda Web Adapter uses, so that apps can read either's header: JSON.
+
+    ``ValueError`` when what the invoker says is nested too deeply.
+    """
+    return _LAMBDA_CONTEXT % (
+        quote_ascii(invocation.request_id),
+        invocation.deadline_ms,
+        quote_ascii(invocation.function_arn),
+        quote_ascii(invocation.trace_id) if invocation.trace_id else "null",
+        dumps_ascii(_json_object(invocation.client_context)) if invocation.client_context else "null",
+        dumps_ascii(_identity(invocation.cognito_identity)) if invocation.cognito_identity else "null",
+        quote_ascii(invocation.tenant_id) if invocation.tenant_id else "null",
+        _ENV_CONFIGS[environment],
+    )
+
+
+def _env_config(environment: EnvironmentConfig) -> str:
+    config = {
+        "function_name": environment.function_name,
+        "memory": _number(environment.memory),
+        "version": environment.version,
+        "log_stream": environment.log_stream,
+        "log_group": environment.log_group,
     }
+    return dumps_ascii(config)
+
+
+# A process has one environment.
+_ENV_CONFIGS = Memo(_env_config, count=1, length=len(EnvironmentConfig._fields))
 
 
 def _number(digits: str) -> int:
     return int(digits) if digits.isdecimal() and len(digits) < 10 else 0
 
 
-def _identity(cognito: dict[str, object] | None) -> dict[str, object] | None:
+def _identity(source: str) -> dict[str, object] | None:
+    cognito = _json_object(source)
     if cognito is None:
         return None
     return {"identityId": cognito.get("cognitoIdentityId"), "identityPoolId": cognito.get("cognitoIdentityPoolId")}
@@ -75,19 +112,8 @@ def _identity(cognito: dict[str, object] | None) -> dict[str, object] | None:
 
 def _json_object(source: str) -> dict[str, object] | None:
     """The object that ``source`` spells, or None: whoever invokes chooses the client context and may send anything."""
-    if not source:
-        return None
     try:
         value = loads(utf8(source))
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
-
-
-def _json_line(name: str, value: object) -> list[Line]:
-    """The line, or none where the value is too long or nested too deeply: half of a context would mislead."""
-    try:
-        spelled = dumps_ascii(value)
-    except ValueError:
-        return []
-    return [(name, spelled)] if len(spelled) <= LONGEST_VALUE else []

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from ..json_codec import utf8
-from ..messages import is_token
-from .lenient import mapping, text
+from ..memo import Memo
+from ..messages import breaks_lines, is_token
+from .lenient import items, mapping, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
+    from typing import Any
 
     Line = tuple[str, str]
 
@@ -31,7 +33,6 @@ _OURS = frozenset((REQUEST_CONTEXT, LAMBDA_CONTEXT, TENANT_ID, EVENT_SOURCE))
 _OUR_PREFIX = "x-fairlead-"
 
 _TO_SPACE = {ord(character): " " for character in "\r\n\0"}
-_BREAKING = frozenset("\r\n\0")
 
 
 def _is_dropped_from_request(name: str) -> bool:
@@ -42,34 +43,27 @@ def _is_dropped_from_request(name: str) -> bool:
     return folded == TRACE_ID and name != TRACE_ID  # the real spelling is compared with the invocation's later
 
 
-class FieldNames(dict[str, str]):
-    """A field name as somebody spelled it -> the name to send, in lower case, or "" when the field is dropped.
-
-    It remembers the names it has seen, so that the checks cost one look-up per line; it stops learning at a size that
-    no honest traffic reaches.
-    """
-
-    def __init__(self, is_dropped: Callable[[str], bool]) -> None:
-        super().__init__()
-        self.is_dropped = is_dropped
-
-    def __missing__(self, spelled: str) -> str:
-        name = spelled.lower() if is_token(spelled) else ""
-        if name and self.is_dropped(name):
-            name = ""
-        if len(self) < 1024 and len(spelled) <= 64:
-            self[spelled] = name
-        return name
+def _name_in_request(spelled: str) -> str:
+    """The name to send for a field name as somebody spelled it: in lower case, or "" when the field is dropped."""
+    name = spelled.lower() if is_token(spelled) else ""
+    return "" if _is_dropped_from_request(name) else name
 
 
-_REQUEST_NAMES = FieldNames(_is_dropped_from_request)
-_RESPONSE_NAMES = FieldNames(_HOP_BY_HOP.__contains__)
+def _name_in_answer(spelled: str) -> str:
+    """The same of an answer."""
+    name = spelled.lower() if is_token(spelled) else ""
+    return "" if name in _HOP_BY_HOP else name
+
+
+# The checks cost one look-up per line; no honest traffic has so many names.
+_REQUEST_NAMES = Memo(_name_in_request, count=1024, length=64)
+_RESPONSE_NAMES = Memo(_name_in_answer, count=1024, length=64)
 
 
 def clean(value: object) -> str:
     """``value`` as a field value: CR, LF and NUL become spaces (RFC 9110 section 5.5), the ends are trimmed."""
-    if isinstance(value, str) and value.isprintable():  # nearly always: no control, no lone surrogate
-        return value.strip(" ")
+    if isinstance(value, str) and value.isascii() and not breaks_lines(value):
+        return value.strip(" \t")
     return utf8(text(value)).decode().translate(_TO_SPACE).strip(" \t")
 
 
@@ -80,22 +74,39 @@ def is_safe(value: str) -> bool:
 
 def lines_of(fields: object) -> list[Line]:
     """The field lines of a map of names to a value or a list of values, in order, names and values cleaned."""
-    lines = []
-    for spelled, value in mapping(fields).items():
-        name = _REQUEST_NAMES[spelled]
-        if not name:
-            continue
-        if isinstance(value, list):
-            lines += [(name, clean(item)) for item in value if item is not None]
-        elif value is not None:
-            lines.append((name, clean(value)))
-    return lines
+    known = mapping(fields)
+    if _are_plain(known.values()):
+        return [(name, value.strip(" \t")) for spelled, value in known.items() if (name := _REQUEST_NAMES[spelled])]
+    return _lines_of_lists(known)
+
+
+def _lines_of_lists(fields: dict[str, Any]) -> list[Line]:
+    """The same, where it is known that there are lists."""
+    lines: list[tuple[str, Any]] = [
+        (name, value)
+        for spelled, values in fields.items()
+        if (name := _REQUEST_NAMES[spelled])
+        for value in items(values)
+        if value is not None
+    ]
+    if _are_plain([value for _, value in lines]):
+        return [(name, value.strip(" \t")) for name, value in lines]
+    return [(name, clean(value)) for name, value in lines]
+
+
+def _are_plain(values: Iterable[Any]) -> bool:
+    """Whether all are strings of which ``clean`` only trims the ends, as they nearly always are."""
+    try:
+        together = "".join(values)
+    except TypeError:
+        return False
+    return together.isascii() and not breaks_lines(together)
 
 
 def merged_lines(multi: object, single: object) -> list[Line]:
     """The lines of the multi-value map, then those whose name only the single-value map holds."""
     lists = mapping(multi)
-    lines = lines_of(lists)
+    lines = _lines_of_lists(lists)
     rest = {spelled: value for spelled, value in mapping(single).items() if not lists.get(spelled)}
     if not rest:
         return lines
@@ -108,9 +119,7 @@ def end_to_end_lines(headers: Iterable[Line]) -> list[Line]:
 
     Lambda's front ends compute the length themselves and rename one that is given.
     """
-    lines = []
-    for spelled, value in headers:
-        name = _RESPONSE_NAMES[spelled]
-        if name and (value.isprintable() or _BREAKING.isdisjoint(value)):
-            lines.append((name, value))
+    lines = [(name, value) for spelled, value in headers if (name := _RESPONSE_NAMES[spelled])]
+    if breaks_lines("".join([value for _, value in lines])):
+        return [line for line in lines if not breaks_lines(line[1])]
     return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..json_codec import dumps, quote, quote_large
+from ..memo import Memo
 from ..messages import header_values
 from .binary import encode
 
@@ -170,18 +171,13 @@ def _is_text_type(headers: Headers) -> bool:
     return not types or _TEXT_TYPES[types[0]]
 
 
-class _TextTypes(dict[str, bool]):
-    """A Content-Type value -> whether it names UTF-8 text. Remembers a bounded number of them."""
-
-    def __missing__(self, content_type: str) -> bool:
-        media_type, _, parameters = content_type.lower().partition(";")
-        is_text_type = _names_text(media_type.strip()) and _charset(parameters) in _UTF_8
-        if len(self) < 256 and len(content_type) <= 128:
-            self[content_type] = is_text_type
-        return is_text_type
+def _is_utf8_text(content_type: str) -> bool:
+    """Whether a Content-Type value names text, in UTF-8."""
+    media_type, _, parameters = content_type.lower().partition(";")
+    return _names_text(media_type.strip()) and _charset(parameters) in _UTF_8
 
 
-_TEXT_TYPES = _TextTypes()
+_TEXT_TYPES = Memo(_is_utf8_text, count=256, length=128)
 
 
 def _names_text(media_type: str) -> bool:

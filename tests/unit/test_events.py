@@ -33,6 +33,7 @@ from runtime.events import (
     EventFormat,
     EventOptions,
     alb,
+    context,
     detect,
     fields,
     response,
@@ -203,6 +204,69 @@ def test_what_is_remembered_of_names_and_types_is_bounded() -> None:
     assert all(len(name) <= 64 for name in fields._REQUEST_NAMES)
     assert len(response._TEXT_TYPES) <= 256
     assert fields.lines_of({"X-New-Name": "1", "Transfer-Encoding": "chunked"}) == [("x-new-name", "1")]
+
+
+field_values = st.none() | st.integers() | st.text(" \t\r\n\0\x7f\x1c\u00a0\u2028\u00e9\ud800ab/;=", max_size=6)
+
+
+@settings(derandomize=True, deadline=None, max_examples=500)
+@given(
+    st.dictionaries(
+        st.sampled_from(["a", "B", "x-c", "connection", "no token"]),
+        st.text(" \tab/;=", max_size=6) | field_values | st.lists(field_values, max_size=3),
+    )
+)
+def test_the_values_of_a_map_are_cleaned_together_as_one_by_one(values: dict[str, Any]) -> None:
+    expected = [
+        (spelled.lower(), fields.clean(item))
+        for spelled, value in values.items()
+        if spelled in ("a", "B", "x-c")
+        for item in (value if isinstance(value, list) else [value])
+        if item is not None
+    ]
+    assert fields.lines_of(values) == fields.merged_lines(values, {}) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "cleaned"),
+    [
+        ("", ""),
+        (" \ta b\t ", "a b"),
+        ("a\r\nb: c\0", "a  b: c"),
+        ("\x1ca\x7f", "\x1ca\x7f"),
+        ("\u00a0\u00e9 ", "\u00a0\u00e9"),
+        ("\t\ud800", "\ufffd"),
+    ],
+)
+def test_a_value_loses_what_ends_a_line_and_the_blanks_around_it(value: str, cleaned: str) -> None:
+    assert fields.lines_of({"a": value}) == fields.lines_of({"a": [value]}) == [("a", cleaned)]
+
+
+def test_the_lambda_context_is_compact_json_in_ascii() -> None:
+    names = ('f"\u00e9', "128", "$LATEST", "/aws/lambda/f", "2026/11/21/[1]a")
+    invoker = ('{"custom": {"a": "\u00e9"}}', '{"cognitoIdentityId": "x"}', "tenant")
+    full = Invocation("id\u00e9", b"", 1795255940000, 'arn:"', "Root=1", *invoker)
+    expected = {
+        "request_id": "id\u00e9",
+        "deadline": 1795255940000,
+        "invoked_function_arn": 'arn:"',
+        "xray_trace_id": "Root=1",
+        "client_context": {"custom": {"a": "\u00e9"}},
+        "identity": {"identityId": "x", "identityPoolId": None},
+        "tenant_id": "tenant",
+        "env_config": {
+            "function_name": 'f"\u00e9',
+            "memory": 128,
+            "version": "$LATEST",
+            "log_stream": "2026/11/21/[1]a",
+            "log_group": "/aws/lambda/f",
+        },
+    }
+    empty = full._replace(trace_id="", client_context="", cognito_identity="", tenant_id="")
+    nothing = dict.fromkeys(("xray_trace_id", "client_context", "identity", "tenant_id"))
+    for invocation, value in ((full, expected), (empty, expected | nothing)):
+        spelled = context.lambda_context(invocation, EnvironmentConfig(*names))
+        assert spelled == json.dumps(value, separators=(",", ":"))
 
 
 def test_large_bodies_are_carried_whole() -> None:

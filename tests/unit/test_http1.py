@@ -149,6 +149,35 @@ def test_names_without_end_are_not_remembered() -> None:
         assert response == HttpResponse(200, str(number), [(name, "a"), ("content-length", "0")])
     assert len(http1._FIELD_NAMES) <= 500
     assert len(http1._STATUS_LINES) <= 500
+    assert 0 < len(http1._USUAL_HEADS) <= 64
+
+
+def outcome(method: str, wire: bytes, max_body: int | None = None) -> Outcome:
+    return read(ResponseReader(method, max_body), [wire])
+
+
+def test_what_is_remembered_of_a_head_does_not_depend_on_what_it_answered() -> None:
+    """The method and the limit belong to the exchange; only what the octets say by themselves may be kept."""
+    ambiguous = head(b"Transfer-Encoding: chunked", b"Content-Length: 5")
+    five = head(b"Content-Length: 5", b"X-Same: 1")
+    fields = [("content-length", "5"), ("x-same", "1")]
+    for _ in range(2):
+        assert isinstance(outcome("HEAD", ambiguous), HttpResponse)
+        assert outcome("GET", ambiguous) is ProtocolError
+        assert outcome("GET", five, 4) is BodyTooLarge
+        assert outcome("GET", five + b"hello", 5) == HttpResponse(200, "OK", fields, b"hello")
+        assert outcome("HEAD", five, 4) == HttpResponse(200, "OK", fields)
+        assert outcome("CONNECT", five) is ProtocolError
+
+
+def test_the_fields_of_an_answer_are_its_own() -> None:
+    """A hook may add to the list that it is given; the next answer with the same head has another."""
+    for _ in range(2):
+        response = ResponseReader("GET").feed(head(b"Content-Length: 0", b"X-Same: 2"))
+        assert response is not None
+        assert response.headers == [("content-length", "0"), ("x-same", "2")]
+        assert isinstance(response.headers, list)
+        response.headers.append(("x-added", "by a hook"))
 
 
 # ---- anything at all -------------------------------------------------------------------------------------------------

@@ -153,6 +153,7 @@ def test_dumps_refuses_what_json_cannot_spell(codec: Any, dump: str) -> None:
 @pytest.mark.parametrize("text", ["", "plain", 'a"\\\n\0', "é😀", "\ud800", "\ud83d x \ude00"])
 def test_quote_is_dumps_of_a_string(codec: Any, text: str) -> None:
     assert codec.quote(text) == codec.dumps(text)
+    assert codec.quote_ascii(text) == codec.dumps_ascii(text)
     assert codec.utf8(text) == json.loads(codec.quote(text)).encode()
 
 
