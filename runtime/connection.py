@@ -11,15 +11,18 @@ Three rules:
    (``poll``) tells whether the peer has closed it, and one that was idle for long is not tried. The look leaves a
    gap, so a request with an idempotent method (RFC 9110 9.2.2) is sent once more when its reused connection died
    without a byte of an answer. A POST never is: it may have been processed.
-3. **The socket stays blocking.** ``settimeout`` would make it non-blocking inside: one more system call for each of
-   ours, and MSG_WAITALL would return early. With a deadline it has a fixed SO_RCVTIMEO, after which the clock is looked
-   at, and the last second is waited for in ``poll``. SO_RCVTIMEO alone will not do: the kernel's timer wheel rounds it
-   up by as much as an eighth, which is seconds. What is small never blocks in a send, since each exchange begins with
-   empty buffers; what is larger is sent while looking at the clock.
+3. **The socket stays blocking**, while there is one invocation at a time. ``settimeout`` would make it non-blocking
+   inside: one more system call for each of ours, and MSG_WAITALL would return early. With a deadline it has a fixed
+   SO_RCVTIMEO, after which the clock is looked at, and the last second is waited for in ``poll``. SO_RCVTIMEO alone
+   will not do: the kernel's timer wheel rounds it up by as much as an eighth, which is seconds. What is small never
+   blocks in a send, since each exchange begins with empty buffers; what is larger is sent while looking at the clock.
+   Where several are served at once, whatever may wait suspends instead (waiting.py).
 """
 
 from __future__ import annotations
 
+import errno
+import posix
 import select
 import time
 
@@ -27,10 +30,13 @@ from .c_modules import socket
 from .errors import ClientGone, ConnectionLost, ConnectRefused, ExchangeTimeout, ProtocolError
 from .http1 import ResponseReader, render_head
 from .messages import HttpRequest, HttpResponse
+from .waiting import LONGEST_WAIT_S, NEVER, Blocking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .waiting import Interests, Ready, Waiting
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 # One segment is worth a copy: below this a body is joined to its head.
@@ -43,11 +49,10 @@ STREAM_SIZE = 512 * 1024
 FLOWING = 16 * 1024
 # How much of a body of known length one receive call may wait for: the deadline is looked at in between.
 CHUNK = 1024 * 1024
-NEVER = float("inf")
-# The kernel counts in 32-bit milliseconds, and no invocation takes a day.
-LONGEST_WAIT_S = 86_400.0
 # How long a receive blocks before the clock is looked at again.
 PATIENCE_S = 0.5
+# A Unix socket whose backlog is full says so at once, where TCP waits.
+BACKLOG_PAUSE_S = 0.001
 # The same where a signal handler in Python is waiting to be called. A signal that comes between the last bytecode and
 # the receive call does not interrupt that, and would be noticed only when the call returns.
 WATCHFUL_S = 0.05
@@ -56,29 +61,31 @@ WATCHFUL_S = 0.05
 class Connection:
     """To ``host`` and ``port``, or to the Unix socket that ``host`` is the absolute path of.
 
-    Opened when first used, and again when it was lost or idle for ``idle_limit_s``.
+    Opened when first used, and again when it was lost or idle for ``idle_limit_s``. ``waiting`` is how it waits.
     """
 
-    def __init__(self, host: str, port: int, idle_limit_s: float = NEVER) -> None:
+    def __init__(self, host: str, port: int, idle_limit_s: float = NEVER, waiting: Waiting | None = None) -> None:
         self._address: tuple[str, int] | str = host if host.startswith("/") else (host, port)
         self._idle_limit_s = idle_limit_s
         self._used_at = 0.0
         self._family = _family(host)
         self._socket: socket.socket | None = None
+        self._waiting: Waiting = waiting or Blocking()
+        self._blocks = not self._waiting.suspends
+        self._readable: Interests = ()  # what is mostly waited for, as ``Waiting`` wants it
         self._is_flowing = False  # of an answer that is passed on, more is likely to be there already
-        self._watch: tuple[int, Callable[[float], list[tuple[int, int]]]] | None = None  # on the socket and this one
         self._timed = 0.0  # after how many seconds a receive on the open socket returns at the latest; 0: never
         self.while_idle: Callable[[], None] | None = None
-        """Called every ``WATCHFUL_S`` while an exchange without a deadline waits."""
+        """Called every ``WATCHFUL_S`` while an exchange without a deadline waits, where waiting blocks."""
         self._is_sound = True  # of the current exchange, the whole request was sent, and nothing came before that
 
-    def exchange(
-        self, request: HttpRequest, *, deadline: float | None = None, max_body: int | None = None
+    async def exchange(
+        self, request: HttpRequest, deadline: float | None = None, max_body: int | None = None
     ) -> HttpResponse:
         """``exchange_bytes`` for a request value."""
-        return self.exchange_bytes(request.method, render_head(request), request.body, deadline, max_body)
+        return await self.exchange_bytes(request.method, render_head(request), request.body, deadline, max_body)
 
-    def exchange_bytes(
+    async def exchange_bytes(
         self, method: str, head: bytes, body: bytes = b"", deadline: float | None = None, max_body: int | None = None
     ) -> HttpResponse:
         """Send a rendered request, return the answer to it.
@@ -86,19 +93,21 @@ class Connection:
         ``deadline`` is in epoch seconds, None is no limit. Raises ``ExchangeError``; ``ConnectRefused`` alone means
         that nothing was sent.
         """
-        reader = self._begin(method, head, body, deadline, max_body)
-        while reader.response is None:
-            self._receive_more(reader, deadline)
+        reader = await self._answered(method, head, body, deadline, max_body)
+        assert reader.response is not None
         return reader.response
 
-    def begin(self, request: HttpRequest, *, deadline: float | None = None) -> ResponseReader:
+    async def begin(
+        self, request: HttpRequest, deadline: float | None = None, max_body: int | None = None
+    ) -> ResponseReader:
         """Send a request; return once the ``head`` of the answer has come. Raises as ``exchange``.
 
         The rest is the caller's to ``receive``. Nothing else may be sent until the answer is complete.
         """
-        return self._begin(request.method, render_head(request), request.body, deadline, None)
+        head = render_head(request)
+        return await self._answered(request.method, head, request.body, deadline, max_body, is_head_enough=True)
 
-    def receive(self, reader: ResponseReader, deadline: float | None, watched: int) -> None:
+    async def receive(self, reader: ResponseReader, deadline: float | None, watched: int) -> None:
         """Receive more of an answer that was begun, as soon as there is more. Raises as ``exchange``.
 
         ``ClientGone`` is raised when the descriptor ``watched`` becomes readable while nothing comes.
@@ -106,8 +115,8 @@ class Connection:
         try:
             while True:
                 sock = self.lent()
-                if not self._is_flowing:
-                    self._await_data(sock, deadline, watched)
+                if not (self._is_flowing and self._blocks):  # where others wait, they have their turn
+                    await self._await_data(deadline, watched)
                 try:
                     data = sock.recv(STREAM_SIZE if self._is_flowing else RECEIVE_SIZE, socket.MSG_DONTWAIT)
                 except BlockingIOError:
@@ -122,9 +131,9 @@ class Connection:
             self.close()
             raise
 
-    def lend(self) -> socket.socket:
+    async def lend(self) -> socket.socket:
         """The open socket, for an exchange that is not one request and one answer. Raises ``ConnectRefused``."""
-        self.connect()
+        await self.connect()
         return self.lent()
 
     def lent(self) -> socket.socket:
@@ -133,38 +142,31 @@ class Connection:
             raise ConnectionLost(f"the connection to {self} was closed")
         return self._socket
 
-    def _begin(
-        self, method: str, head: bytes, body: bytes, deadline: float | None, max_body: int | None
-    ) -> ResponseReader:
-        reused = self._is_usable()
-        reader = ResponseReader(method, max_body)
-        try:
-            self._attempt(reader, head, body, deadline)
-            return reader
-        except ConnectionLost:
-            if not reused or reader.started or method not in IDEMPOTENT:
-                raise
-        reader = ResponseReader(method, max_body)
-        try:
-            self._attempt(reader, head, body, deadline)
-        except ConnectRefused as refused:
-            raise ConnectionLost("the connection was lost, and then refused") from refused
-        return reader
-
-    def connect(self, deadline: float | None = None) -> None:
+    async def connect(self, deadline: float | None = None) -> None:
         """Open the connection if it is not. Raises ``ConnectRefused`` or ``ExchangeTimeout``."""
         if not self._is_usable():
-            self._open(deadline)
+            await self._open(deadline)
 
-    def park(self, head: bytes) -> None:
+    async def park(self, head: bytes) -> None:
         """Send a request and leave its answer unread, for as long as this object lives."""
-        (self._socket or self._open(None)).sendall(head)
+        (self._socket or await self._open(None)).sendall(head)
 
     def close(self) -> None:
         """Drop the connection; the next exchange opens another one."""
         if self._socket is not None:
+            self._waiting.forget(self._socket.fileno())
             self._socket.close()
-            self._socket = self._watch = None
+            self._socket = None
+
+    async def wait(self, events: int, deadline: float | None = None, watched: int = -1) -> Ready:
+        """What has come true of the open socket, and of the descriptor ``watched`` (-1: none) being readable.
+
+        Empty when the deadline came first. Raises ``ConnectionLost`` when it is closed.
+        """
+        interests: Interests = ((self.lent().fileno(), events),)
+        if watched >= 0:
+            interests += ((watched, select.POLLIN),)
+        return await self._waiting.ready(interests, deadline)
 
     def _is_usable(self) -> bool:
         """Whether an open connection is there that the peer has not closed, as far as can be known now."""
@@ -173,108 +175,155 @@ class Connection:
         if abs(time.time() - self._used_at) >= self._idle_limit_s:
             self.close()
             return False
-        if not self._poll(self._socket, -1)(0):  # half the time of a MSG_PEEK that fails
+        if not self._waiting.has_come(self._readable):
             return True
         # The end of the stream, or bytes that nobody asked for: they must not become the next answer.
         self.close()
         return False
 
-    def _attempt(self, reader: ResponseReader, head: bytes, body: bytes, deadline: float | None) -> None:
-        """Send, and receive at least the head of the answer."""
+    async def _answered(
+        self,
+        method: str,
+        head: bytes,
+        body: bytes,
+        deadline: float | None,
+        max_body: int | None,
+        is_head_enough: bool = False,
+    ) -> ResponseReader:
+        """Send, and receive the answer or its head; once more when that is allowed."""
+        may_repeat = self._is_usable() and method in IDEMPOTENT
+        reader = ResponseReader(method, max_body)
         try:
-            sock = self._socket or self._open(deadline)
-            if deadline is not None:
-                _remaining(deadline)
-                self._limit_waits(sock, PATIENCE_S)
-            elif self.while_idle:
-                self._limit_waits(sock, WATCHFUL_S)
-            self._is_sound = self._send(sock, reader, head, body, deadline)
-            while not (reader.response or reader.has_head):
-                self._receive(sock, reader, deadline)
+            await self._attempt(reader, head, body, deadline, is_head_enough)
+            return reader
+        except ConnectionLost:
+            if not may_repeat or reader.started:
+                raise
+        reader = ResponseReader(method, max_body)
+        try:
+            await self._attempt(reader, head, body, deadline, is_head_enough)
+        except ConnectRefused as refused:
+            raise ConnectionLost("the connection was lost, and then refused") from refused
+        return reader
+
+    async def _attempt(
+        self, reader: ResponseReader, head: bytes, body: bytes, deadline: float | None, is_head_enough: bool
+    ) -> None:
+        try:
+            sock = self._socket or await self._open(deadline)
+            if self._blocks:
+                self._limit_waits(sock, deadline)
+            if len(head) + len(body) < JOIN_LIMIT:
+                self._is_sound = self._send(sock, head + body if body else head)
+            else:
+                self._is_sound = await self._send_large(sock, reader, head, body, deadline)
+            while reader.response is None and not (is_head_enough and reader.has_head):
+                await self._receive(sock, reader, deadline)
         except BaseException:  # a signal handler's exit included: half an exchange must not be taken up again
             self.close()
             raise
 
-    def _receive_more(self, reader: ResponseReader, deadline: float | None) -> None:
-        try:
-            self._receive(self.lent(), reader, deadline)
-        except BaseException:
-            self.close()
-            raise
-
-    def _open(self, deadline: float | None) -> socket.socket:
+    async def _open(self, deadline: float | None) -> socket.socket:
         sock = socket.socket(self._family, socket.SOCK_STREAM)
         try:
             if self._family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._timed = 0.0
-            if deadline is not None:  # connect obeys this one
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(_remaining(deadline)))
-            sock.connect(self._address)
-        except BlockingIOError:
+            await self._connect(sock, deadline)
+        except (OSError, ExchangeTimeout) as error:
+            self._waiting.forget(sock.fileno())
             sock.close()
-            raise ExchangeTimeout(f"{self} did not accept a connection in time") from None
-        except OSError as error:
-            sock.close()
+            if isinstance(error, BlockingIOError | ExchangeTimeout):
+                raise ExchangeTimeout(f"{self} did not accept a connection in time") from None
             raise ConnectRefused(f"{self} refused the connection: {error}") from error
         self._socket = sock
+        self._readable = ((sock.fileno(), select.POLLIN),)
+        self._timed = 0.0
         self._used_at = time.time()
         return sock
 
-    def _limit_waits(self, sock: socket.socket, limit_s: float) -> None:
-        """Let no receive on ``sock`` block for much longer than ``limit_s``."""
+    async def _connect(self, sock: socket.socket, deadline: float | None) -> None:
+        """Raises ``OSError``, which is a ``BlockingIOError`` at the deadline, and ``ExchangeTimeout``."""
+        if self._blocks:
+            if deadline is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(_remaining(deadline)))
+            sock.connect(self._address)
+            return
+        sock.setblocking(False)
+        while error := sock.connect_ex(self._address):
+            if deadline is not None:
+                _remaining(deadline)
+            if error == errno.EINPROGRESS:
+                await self._waiting.ready(((sock.fileno(), select.POLLOUT),), deadline)
+            elif error == errno.EAGAIN:
+                await self._waiting.sleep(BACKLOG_PAUSE_S)
+            else:
+                raise OSError(error, posix.strerror(error))
+        sock.setblocking(True)  # what is small is sent in one go, and never waits
+
+    def _limit_waits(self, sock: socket.socket, deadline: float | None) -> None:
+        """Let no receive on ``sock`` block for much longer than what there is to look at allows."""
+        limit_s = self._timed
+        if deadline is not None:
+            _remaining(deadline)
+            limit_s = PATIENCE_S
+        elif self.while_idle:
+            limit_s = WATCHFUL_S
         if self._timed != limit_s:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(limit_s))
             self._timed = limit_s
 
-    def _send(
-        self, sock: socket.socket, reader: ResponseReader, head: bytes, body: bytes, deadline: float | None
-    ) -> bool:
-        """Send all. Returns whether the peer took it; the answer may be complete already when it did not."""
+    def _send(self, sock: socket.socket, octets: bytes) -> bool:
+        """Send what is small. Returns whether the peer took it; when it did not it may have answered before."""
         try:
-            if len(head) + len(body) < JOIN_LIMIT:
-                sock.sendall(head + body if body else head)
-                return True
-            return self._send_large(sock, reader, memoryview(head), deadline) and self._send_large(
-                sock, reader, memoryview(body), deadline
-            )
+            sock.sendall(octets)
         except BlockingIOError:
             raise ExchangeTimeout(f"{self} did not take the request in time") from None
-        except OSError:  # closed or reset by a peer that may have answered first: what it said is read next
+        except OSError:
             return False
-
-    def _send_large(
-        self, sock: socket.socket, reader: ResponseReader, rest: memoryview, deadline: float | None
-    ) -> bool:
-        """Send while receiving. An answer that is complete before all was sent (413 and the like) ends the sending.
-
-        One that has merely begun does not: apps that stream an upload back answer while they read, and would block for
-        ever on a client that does not.
-        """
-        watch = select.poll()
-        watch.register(sock.fileno(), select.POLLIN | select.POLLOUT)
-        while rest:
-            ready = watch.poll(None if deadline is None else _remaining(deadline) * 1000)
-            if not ready:
-                raise BlockingIOError
-            if ready[0][1] & ~select.POLLOUT:
-                self._is_sound = False
-                self._feed(reader, sock.recv(RECEIVE_SIZE))
-                if reader.response:
-                    return False
-            else:
-                rest = rest[sock.send(rest, socket.MSG_DONTWAIT) :]
         return True
 
-    def _receive(self, sock: socket.socket, reader: ResponseReader, deadline: float | None) -> None:
-        """Wait for some of the answer."""
+    async def _send_large(
+        self, sock: socket.socket, reader: ResponseReader, head: bytes, body: bytes, deadline: float | None
+    ) -> bool:
+        """Send while receiving. Returns whether all was sent; the answer may be complete already when it was not.
+
+        An answer that is complete before all was sent (413 and the like) ends the sending. One that has merely begun
+        does not: apps that stream an upload back answer while they read, and would block for ever on a client that
+        does not.
+        """
         try:
-            whole = int(socket.MSG_WAITALL)
-            if deadline is not None and deadline - time.time() < 2 * PATIENCE_S:
-                self._await_data(sock, deadline)
-                whole = 0
-            missing = reader.missing
-            data = sock.recv(min(missing, CHUNK), whole) if missing else sock.recv(RECEIVE_SIZE)
+            for part in (head, body):
+                rest = memoryview(part)
+                while rest:
+                    ready = await self.wait(select.POLLIN | select.POLLOUT, deadline)
+                    if not ready:
+                        raise ExchangeTimeout(f"{self} did not take the request in time")
+                    try:
+                        if not ready[0][1] & ~select.POLLOUT:
+                            rest = rest[sock.send(rest, socket.MSG_DONTWAIT) :]
+                            continue
+                        data = sock.recv(RECEIVE_SIZE, socket.MSG_DONTWAIT)
+                    except BlockingIOError:
+                        continue
+                    self._is_sound = False
+                    self._feed(reader, data)
+                    if reader.response:
+                        return False
+        except OSError:  # closed or reset by a peer that may have answered first: what it said is read next
+            return False
+        return True
+
+    async def _receive(self, sock: socket.socket, reader: ResponseReader, deadline: float | None) -> None:
+        """Wait for some of the answer."""
+        missing = reader.missing
+        size = min(missing, CHUNK) if missing else RECEIVE_SIZE
+        flags = int(socket.MSG_WAITALL) if missing else 0
+        if not self._blocks or (deadline is not None and deadline - time.time() < 2 * PATIENCE_S):
+            if not await self._waiting.ready(self._readable, deadline):
+                raise ExchangeTimeout(f"{self} did not answer in time")
+            flags = int(socket.MSG_DONTWAIT)
+        try:
+            data = sock.recv(size, flags)
         except BlockingIOError:  # PATIENCE_S are over, or WATCHFUL_S
             if self.while_idle:
                 self.while_idle()
@@ -294,22 +343,12 @@ class Connection:
             if not (self._is_sound and reader.keep_alive):
                 self.close()
 
-    def _await_data(self, sock: socket.socket, deadline: float | None, watched: int = -1) -> None:
-        ready = self._poll(sock, watched)(-1 if deadline is None else _remaining(deadline) * 1000)
+    async def _await_data(self, deadline: float | None, watched: int = -1) -> None:
+        ready = await self.wait(select.POLLIN, deadline, watched)
         if not ready:
             raise ExchangeTimeout(f"{self} did not answer in time")
         if all(descriptor == watched for descriptor, _ in ready):
             raise ClientGone
-
-    def _poll(self, sock: socket.socket, watched: int) -> Callable[[float], list[tuple[int, int]]]:
-        """``poll`` on the open socket, and on ``watched`` unless it is -1. Kept, since mostly the same is asked for."""
-        if self._watch is None or self._watch[0] != watched:
-            watch = select.poll()
-            watch.register(sock.fileno(), select.POLLIN)
-            if watched >= 0:
-                watch.register(watched, select.POLLIN)
-            self._watch = (watched, watch.poll)
-        return self._watch[1]
 
     def __str__(self) -> str:
         return self._address if isinstance(self._address, str) else f"{self._address[0]}:{self._address[1]}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from .connection import Connection, address_of
 from .errors import ExchangeError
 from .invocation import USER_AGENT
+from .waiting import now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,11 +33,11 @@ def register(address: str, log: Log) -> Connection | None:
         f"Content-Type: application/json\r\nContent-Length: {len(_NO_EVENTS)}\r\n\r\n"
     )
     try:
-        response = connection.exchange_bytes("POST", register_head.encode(), _NO_EVENTS)
+        response = now(connection.exchange_bytes("POST", register_head.encode(), _NO_EVENTS))
         identifier = dict(response.headers).get("lambda-extension-identifier")
         if response.status == 200 and identifier:
             next_head = f"GET {_NEXT_EVENT} {common}Lambda-Extension-Identifier: {identifier}\r\n\r\n"
-            connection.park(next_head.encode())
+            now(connection.park(next_head.encode()))
             return connection
         problem = f"status {response.status}"
     except (ExchangeError, OSError) as error:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     class Body(Protocol):
         """What a streamed answer consists of, piece by piece."""
 
-        def read(self, watched: int) -> bytes:
+        async def read(self, watched: int) -> bytes:
             """The next bytes, as soon as there are some; ``b""`` at the end.
 
             ``watched`` is the descriptor of the connection on which they are sent: it becomes readable when nobody

@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     class Handler(Protocol):
         """What invocations are for."""
 
-        def handle(self, invocation: Invocation) -> Result | StreamedResult:
+        async def handle(self, invocation: Invocation) -> Result | StreamedResult:
             """The answer. Raises ``InvocationFault`` and nothing else."""
 
-        def settle(self) -> None:
+        async def settle(self) -> None:
             """What is left to do once the invocation is answered. Raises ``EnvironmentLost``."""
 
 
-def serve(api: RuntimeApi, handler: Handler) -> None:
+async def serve(api: RuntimeApi, handler: Handler) -> None:
     """Answer invocations. Raises ``RuntimeApiFault``, or ``EnvironmentLost`` when this process is of no more use."""
     while True:
-        invocation = api.next()
+        invocation = await api.next()
         try:
-            result = handler.handle(invocation)
+            result = await handler.handle(invocation)
         except InvocationFault as fault:
-            api.fail(invocation, fault)
+            await api.fail(invocation, fault)
             if isinstance(fault, EnvironmentLost):
                 raise
         else:  # outside of the try: once a response has begun, failure can no longer be reported
-            api.respond(invocation, result)
-        handler.settle()
+            await api.respond(invocation, result)
+        await handler.settle()

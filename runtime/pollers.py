@@ -1,9 +1,9 @@
-"""Several invocations at once, for Lambda Managed Instances: N processes that each ask for invocations
+"""Several invocations at once, for Lambda Managed Instances: pollers, in processes that were forked
 (https://docs.aws.amazon.com/lambda/latest/dg/lambda-managed-instances.html).
 
-Processes and not threads (docs/decisions/0011): each has its own connections, its own environment, so that trace ids
-stay apart, and its own interpreter lock; what was loaded before the fork is shared by all. The parent owns what there
-is only one of, and never asks for invocations itself.
+A Python handler has a process for each: its code blocks, and has environment variables of its own, so that trace ids
+stay apart. In front of an app a process has several, one process for each core. Threads would share one interpreter
+lock (docs/decisions/0011). The parent owns what there is only one of, and never asks for invocations itself.
 """
 
 from __future__ import annotations
@@ -14,21 +14,29 @@ import time
 from .c_modules import signal
 from .errors import RuntimeApiFault
 from .runtime_api import RuntimeApi
+from .waiting import Blocking
 from .web.app_process import POLL_S, describe_status, is_running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from .invocation import Invocation
     from .logs import Log
     from .messages import HttpResponse
+    from .waiting import Waiting
 
 MOST_POLLERS = 1600
 BACK_OFF_S = (0.1, 0.2, 0.4, 0.8)
 # A poller that is killed (out of memory, mostly) is replaced; more than so many in a minute are a fault of the whole.
 DEATH_LIMIT = 8
 DEATH_WINDOW_S = 60.0
+
+
+def shares(count: int, processes: int) -> list[int]:
+    """How many of ``count`` pollers each of at most so many processes has."""
+    processes = min(count, processes)
+    return [(count + number) // processes for number in range(processes)]
 
 
 def poller_count(environ: Mapping[str, str]) -> int:
@@ -40,36 +48,43 @@ def poller_count(environ: Mapping[str, str]) -> int:
 class PollingApi(RuntimeApi):
     """The Runtime API as one poller of several sees it: what fails for one is not the end of the others."""
 
-    def next(self) -> Invocation:
+    def __init__(self, address: str, log: Log, waiting: Waiting | None = None) -> None:
+        self._waiting = waiting or Blocking()
+        super().__init__(address, log, self._waiting)
+
+    async def next(self) -> Invocation:
         """Wait for the next invocation, trying again for a while. Raises ``RuntimeApiFault``."""
         for pause in BACK_OFF_S:
             try:
-                return super().next()
+                return await super().next()
             except RuntimeApiFault as fault:
                 self._log("WARN", f"{fault}; trying again in {pause} s")
-                time.sleep(pause)
-        return super().next()
+                await self._waiting.sleep(pause)
+        return await super().next()
 
     def _is_fatal(self, _refusal: HttpResponse) -> bool:
         return False
 
 
 class Pollers:
-    """``count`` child processes that run ``poll`` until they end, and are replaced when they are killed."""
+    """Child processes that run ``poll`` until they end, and are replaced when they are killed.
 
-    def __init__(self, count: int, poll: Callable[[], None], log: Log) -> None:
-        self._count = count
+    ``shares`` says how many processes there are, and how many pollers each has, which ``poll`` is given.
+    """
+
+    def __init__(self, shares: Sequence[int], poll: Callable[[int], None], log: Log) -> None:
+        self._shares = shares
         self._poll = poll
         self._log = log
-        self._pids: set[int] = set()
+        self._pids: dict[int, int] = {}  # and what share each process has
         self._deaths: list[float] = []
         self._is_ending = False
         self.was_terminated = False
 
     def start(self) -> None:
         """Fork them all."""
-        for _ in range(self._count):
-            self._fork()
+        for share in self._shares:
+            self._fork(share)
 
     def supervise(self, on_other: Callable[[int], bool]) -> None:
         """Watch all children until the whole has to end. Returns then, with every poller gone.
@@ -107,33 +122,34 @@ class Pollers:
         for pid in tuple(self._pids):
             _signal(pid, signal.SIGKILL)
 
-    def _fork(self) -> None:
+    def _fork(self, share: int) -> None:
         pid = posix.fork()
         if pid:
-            self._pids.add(pid)
+            self._pids[pid] = share
             return
         try:
-            self._poll()
+            self._poll(share)
         finally:
             posix._exit(1)
 
     def _ended(self, pid: int) -> bool:
         """A poller is gone: replaced when it was killed, the end of all when it gave up by itself."""
         _, status = posix.waitpid(pid, 0)
-        self._pids.discard(pid)
+        share = self._pids.pop(pid)
         if self._is_ending:
             return True
-        how = describe_status(status)
+        who = "a poller" if share == 1 else f"a process of {share} pollers"
+        how = f"{who} {describe_status(status)}"
         if posix.waitstatus_to_exitcode(status) >= 0:
-            self._log("ERROR", f"a poller {how}: this environment ends")
+            self._log("ERROR", f"{how}: this environment ends")
             return False
         now = time.monotonic()
         self._deaths = [at for at in self._deaths if now - at < DEATH_WINDOW_S] + [now]
         if len(self._deaths) > DEATH_LIMIT:
-            self._log("ERROR", f"a poller {how}, one of {len(self._deaths)} within a minute: this environment ends")
+            self._log("ERROR", f"{how}, one of {len(self._deaths)} within a minute: this environment ends")
             return False
-        self._log("ERROR", f"a poller {how}; another takes its place")
-        self._fork()
+        self._log("ERROR", f"{how}; another takes its place")
+        self._fork(share)
         return True
 
 

@@ -45,43 +45,43 @@ class ResponseStream:
         self.size = 0
         """Bytes written, without their framing."""
 
-    def begin(self, head: bytes) -> None:
+    async def begin(self, head: bytes) -> None:
         """Open the connection. The head goes out together with the first piece. Raises ``ConnectRefused``."""
-        self.watched = self._connection.lend().fileno()
+        self.watched = (await self._connection.lend()).fileno()
         self._held = head
 
-    def write(self, data: bytes) -> None:
+    async def write(self, data: bytes) -> None:
         """Send one piece, which is not empty. Raises ``ClientGone``."""
         self.size += len(data)
-        self._send(self._held + b"%x\r\n" % len(data), data, b"\r\n")
+        await self._send(self._held + b"%x\r\n" % len(data), data, b"\r\n")
         self._held = b""
 
-    def finish(self, last: bytes = b"") -> HttpResponse:
+    async def finish(self, last: bytes = b"") -> HttpResponse:
         """End the answer, with ``last`` as its last piece. What the platform says to it. Raises ``ClientGone``."""
-        return self._end(last, b"\r\n")
+        return await self._end(last, b"\r\n")
 
-    def fail(self, error_type: str, document: bytes) -> HttpResponse:
+    async def fail(self, error_type: str, document: bytes) -> HttpResponse:
         """End the answer as one that failed. ``document`` is as for an error post; as base64 it is one header line."""
         trailers = f"{ERROR_TYPE}: {error_type}\r\n{ERROR_BODY}: ".encode()
-        return self._end(b"", b"".join((trailers, binascii.b2a_base64(document, newline=False), b"\r\n\r\n")))
+        return await self._end(b"", b"".join((trailers, binascii.b2a_base64(document, newline=False), b"\r\n\r\n")))
 
     def abandon(self) -> None:
         """Close the connection in the middle of the answer."""
         self._connection.close()
 
-    def _end(self, last: bytes, trailers: bytes) -> HttpResponse:
+    async def _end(self, last: bytes, trailers: bytes) -> HttpResponse:
         self.size += len(last)
         piece = (b"%x\r\n" % len(last), last, b"\r\n") if last else ()
-        self._send(self._held, *piece, _LAST_CHUNK + trailers)
+        await self._send(self._held, *piece, _LAST_CHUNK + trailers)
         reader = ResponseReader("POST")
         try:
             while reader.response is None:
-                self._connection.receive(reader, None, -1)
+                await self._connection.receive(reader, None, -1)
         except ExchangeError as error:
             raise ClientGone(f"the platform did not acknowledge the answer: {error}") from error
         return reader.response
 
-    def _send(self, *parts: bytes) -> None:
+    async def _send(self, *parts: bytes) -> None:
         """No copy of the data, and one system call for all parts as long as the platform keeps up."""
         try:
             sock = self._connection.lent()
@@ -91,20 +91,21 @@ class ResponseStream:
                 sent = 0
             for part in parts:
                 if sent < len(part):
-                    self._send_slowly(sock, memoryview(part)[sent:])
+                    await self._send_slowly(sock, memoryview(part)[sent:])
                 sent = max(0, sent - len(part))
         except (OSError, ConnectionLost) as error:
             raise ClientGone(f"the platform takes no more of the answer: {error}") from error
 
-    def _send_slowly(self, sock: socket.socket, rest: memoryview) -> None:
+    async def _send_slowly(self, sock: socket.socket, rest: memoryview) -> None:
         """Wait for room, and look whether anybody is still there.
 
         A blocking send would not: it waits on for a peer that has closed its side without reading the rest.
         """
-        watch = select.poll()
-        watch.register(sock.fileno(), select.POLLOUT | select.POLLIN)
         while rest:
-            ((_, ready),) = watch.poll()
+            ((_, ready),) = await self._connection.wait(select.POLLOUT | select.POLLIN)
             if ready & ~select.POLLOUT:
                 raise ClientGone("the platform has answered, or closed the connection, before the end of the answer")
-            rest = rest[sock.send(rest, socket.MSG_DONTWAIT) :]
+            try:
+                rest = rest[sock.send(rest, socket.MSG_DONTWAIT) :]
+            except BlockingIOError:  # the room was taken back
+                continue

@@ -11,6 +11,8 @@ post: 413             too large; the platform has told the caller already: logge
 post: other           "500: container error, non-recoverable state, the runtime should exit promptly"
 ====================  ============================================================================================
 
+What a single invocation needs may wait, and is a coroutine (waiting.py); what begins or ends the process is not.
+
 There is no read timeout on next: between invocations the environment is frozen, for hours at a time. Proxy variables of
 the environment do not concern this connection, and redirects are not followed.
 """
@@ -44,6 +46,7 @@ from .invocation import (
     StreamedResult,
 )
 from .messages import HttpResponse
+from .waiting import now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,19 +54,26 @@ if TYPE_CHECKING:
 
     from .logs import Log
     from .response_stream import ResponseStream
+    from .waiting import Waiting
 
 # Nobody wants this answer any more, but the next invocation is served all the same.
 REFUSED_BUT_ALIVE = frozenset({400, 403, 410, 413})
 EXCERPT = 300
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+# As a ``ResponseReader`` has them, and the last ones in the order of an ``Invocation``.
+_REQUEST_ID, _DEADLINE_MS = REQUEST_ID.lower(), DEADLINE_MS.lower()
+_REST = tuple(
+    name.lower()
+    for name in (FUNCTION_ARN, TRACE_ID, CLIENT_CONTEXT, COGNITO_IDENTITY, TENANT_ID, INVOCATION_ID, "Content-Type")
+)
 
 
 class RuntimeApi:
     """The Runtime API at ``address`` (host:port) on one keep-alive connection."""
 
-    def __init__(self, address: str, log: Log) -> None:
+    def __init__(self, address: str, log: Log, waiting: Waiting | None = None) -> None:
         self._address = address
-        self._connection = Connection(*address_of(address))
+        self._connection = Connection(*address_of(address), waiting=waiting)
         self._common = f"HTTP/1.1\r\nHost: {address}\r\nUser-Agent: {USER_AGENT}\r\n"
         self._next_head = f"GET {NEXT_PATH} {self._common}\r\n".encode()
         self._log = log
@@ -71,26 +81,26 @@ class RuntimeApi:
         self.while_idle: Callable[[], None] | None = None
         """Called now and then while next waits, if there is a signal handler in Python for SIGTERM."""
 
-    def next(self) -> Invocation:
+    async def next(self) -> Invocation:
         """Wait for the next invocation. Raises ``RuntimeApiFault``, and what a signal handler raises."""
         if self.while_idle and callable(signal.getsignal(signal.SIGTERM)):
             self._connection.while_idle = self.while_idle
         try:
-            response = self._connection.exchange_bytes("GET", self._next_head)
+            response = await self._connection.exchange_bytes("GET", self._next_head)
         except ExchangeError as error:
             raise RuntimeApiFault(f"no invocation could be had from the Runtime API: {error}") from error
         self._connection.while_idle = None
         return invocation_from(response)
 
-    def respond(self, invocation: Invocation, result: Result | StreamedResult) -> None:
+    async def respond(self, invocation: Invocation, result: Result | StreamedResult) -> None:
         """Answer the invocation. Once this has begun the invocation can no longer be failed."""
         if isinstance(result, StreamedResult):
-            self._stream(invocation, result)
+            await self._stream(invocation, result)
             return
         head = f"Content-Type: {result.content_type}\r\n{_echo(invocation)}"
-        self._post(RESPONSE_PATH, invocation, head, result.payload)
+        await self._post(RESPONSE_PATH, invocation, head, result.payload)
 
-    def fail(self, invocation: Invocation, fault: InvocationFault) -> None:
+    async def fail(self, invocation: Invocation, fault: InvocationFault) -> None:
         """Report the invocation as failed, and log it."""
         if not fault.is_logged:
             self._log("ERROR", f"{fault.error_type}: {fault.message}", invocation.request_id)
@@ -99,7 +109,7 @@ class RuntimeApi:
         cause = xray_cause(fault)
         described = f"{ERROR_TYPE}: {fault.error_type}\r\n" + (f"{XRAY_ERROR_CAUSE}: {cause}\r\n" if cause else "")
         head = f"Content-Type: application/json\r\n{described}{_echo(invocation)}"
-        self._post(ERROR_PATH, invocation, head, error_document(fault, invocation.request_id))
+        await self._post(ERROR_PATH, invocation, head, error_document(fault, invocation.request_id))
 
     def fail_init(self, fault: Fault) -> None:
         """Report that the function cannot start, and log it. The process is about to exit: nothing is raised."""
@@ -116,7 +126,7 @@ class RuntimeApi:
         connection = Connection(*address_of(self._address))
         try:
             head = f"GET {RESTORE_NEXT_PATH} {self._common}Connection: close\r\n\r\n".encode()
-            response = connection.exchange_bytes("GET", head)
+            response = now(connection.exchange_bytes("GET", head))
         except ExchangeError as error:
             raise RuntimeApiFault(f"the restored environment heard nothing of the Runtime API: {error}") from error
         finally:
@@ -137,14 +147,14 @@ class RuntimeApi:
         body = error_document(fault)
         fields = f"Content-Type: application/json\r\n{ERROR_TYPE}: {fault.error_type}\r\n"
         try:
-            response = self._connection.exchange_bytes("POST", self._post_head(path, fields, body), body)
+            response = now(self._connection.exchange_bytes("POST", self._post_head(path, fields, body), body))
         except ExchangeError as error:
             self._log("ERROR", f"the failure could not be posted: {error}")
             return
         if response.status not in (202, 403):  # 403: reported before, by somebody else
             self._log("WARN", f"the Runtime API answered the report of a failure with {_excerpt(response)}")
 
-    def open_stream(self, invocation: Invocation, content_type: str) -> ResponseStream:
+    async def open_stream(self, invocation: Invocation, content_type: str) -> ResponseStream:
         """A streamed answer that is begun; ``respond`` goes on with it. Raises ``RuntimeApiFault``."""
         from .response_stream import STREAM_FIELDS, ResponseStream  # for those that stream
 
@@ -152,41 +162,43 @@ class RuntimeApi:
         fields = f"Content-Type: {content_type}\r\n{STREAM_FIELDS}{_echo(invocation)}"
         stream = ResponseStream(self._connection)
         try:
-            stream.begin(f"POST {path} {self._common}{fields}\r\n".encode())
+            await stream.begin(f"POST {path} {self._common}{fields}\r\n".encode())
         except ExchangeError as error:
             raise RuntimeApiFault(f"the answer could not be posted to the Runtime API: {error}") from error
         self._begun = stream
         return stream
 
-    def _stream(self, invocation: Invocation, result: StreamedResult) -> None:
+    async def _stream(self, invocation: Invocation, result: StreamedResult) -> None:
         """Send a streamed answer to its end. A client that goes away is nobody's fault, and the loop goes on."""
         body = result.body
         try:
-            stream = self._begun or self.open_stream(invocation, result.content_type)
+            stream = self._begun or await self.open_stream(invocation, result.content_type)
             try:
-                while piece := body.read(stream.watched):
-                    stream.write(piece)
+                while piece := await body.read(stream.watched):
+                    await stream.write(piece)
                     del piece  # before the next one comes into being
-                self.end_stream(invocation, stream)
+                await self.end_stream(invocation, stream)
             except InvocationFault as fault:
-                self.end_stream(invocation, stream, fault)
+                await self.end_stream(invocation, stream, fault)
             except ClientGone as gone:
                 self.abandon_stream(invocation, stream, gone)
         finally:
             self._begun = None
             body.close()
 
-    def end_stream(self, invocation: Invocation, stream: ResponseStream, fault: InvocationFault | None = None) -> None:
+    async def end_stream(
+        self, invocation: Invocation, stream: ResponseStream, fault: InvocationFault | None = None
+    ) -> None:
         """End a streamed answer: as one that is complete, or as one that failed, which is logged."""
         try:
             if fault is None:
-                response = stream.finish()
+                response = await stream.finish()
             else:
                 if not fault.is_logged:
                     self._log("ERROR", f"{fault.error_type}: {fault.message}", invocation.request_id)
                 from .report import error_document
 
-                response = stream.fail(fault.error_type, error_document(fault, invocation.request_id))
+                response = await stream.fail(fault.error_type, error_document(fault, invocation.request_id))
         except ClientGone as gone:
             self.abandon_stream(invocation, stream, gone)
             return
@@ -199,10 +211,10 @@ class RuntimeApi:
         why = str(gone) or "the client went away"
         self._log("INFO", f"a streamed answer ended after {stream.size} bytes: {why}", invocation.request_id)
 
-    def _post(self, path: str, invocation: Invocation, fields: str, body: bytes) -> None:
+    async def _post(self, path: str, invocation: Invocation, fields: str, body: bytes) -> None:
         head = self._post_head(path % _segment(invocation.request_id), fields, body)
         try:
-            response = self._connection.exchange_bytes("POST", head, body)
+            response = await self._connection.exchange_bytes("POST", head, body)
         except ExchangeError as error:
             raise RuntimeApiFault(f"the answer could not be posted to the Runtime API: {error}") from error
         if not 200 <= response.status < 300:
@@ -229,27 +241,13 @@ def invocation_from(response: HttpResponse) -> Invocation:
     """The invocation in an answer to next. Raises ``RuntimeApiFault``."""
     if response.status != 200:
         raise RuntimeApiFault(f"the Runtime API answered next with {_excerpt(response)}")
-    fields = dict(response.headers)
-
-    def value(name: str) -> str:
-        return fields.get(name.lower(), "")
-
-    request_id = value(REQUEST_ID)
+    field = dict(response.headers).get
+    request_id = field(_REQUEST_ID, "")
     if not request_id:
         raise RuntimeApiFault(f"the Runtime API's answer to next has no {REQUEST_ID} header")
-    deadline = value(DEADLINE_MS)
-    return Invocation(
-        request_id,
-        response.body,
-        int(deadline) if deadline.isascii() and deadline.isdigit() and len(deadline) < 18 else 0,
-        value(FUNCTION_ARN),
-        value(TRACE_ID),
-        value(CLIENT_CONTEXT),
-        value(COGNITO_IDENTITY),
-        value(TENANT_ID),
-        value(INVOCATION_ID),
-        value("Content-Type"),
-    )
+    digits = field(_DEADLINE_MS, "")
+    deadline_ms = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 18 else 0
+    return Invocation(request_id, response.body, deadline_ms, *[field(name, "") for name in _REST])
 
 
 def _echo(invocation: Invocation) -> str:
@@ -259,7 +257,7 @@ def _echo(invocation: Invocation) -> str:
 
 def _segment(request_id: str) -> str:
     """The id as one percent-encoded path segment (RFC 3986 3.3), whatever it holds."""
-    if _UNRESERVED.issuperset(request_id):
+    if request_id.isascii() and request_id.replace("-", "").isalnum():  # nearly always: it is a UUID
         return request_id
     octets = request_id.encode("utf-8", "surrogateescape")
     return "".join(chr(octet) if chr(octet) in _UNRESERVED else f"%{octet:02X}" for octet in octets)

@@ -68,13 +68,13 @@ class AsgiApp:
         self._lingering: list[_Exchange] = []  # asyncio itself may forget a task that nobody knows
         self._settle_by: float | None = None
 
-    def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
+    async def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
         """As ``App`` has it."""
         exchange = self._started(request, invocation, is_held=False)
         exchange.draw()
         return exchange.head._replace(body=exchange.ready())
 
-    def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
+    async def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
         """As ``App`` has it. ASGI has the head wait for the first message of the body, so that both are there."""
         exchange = self._started(request, invocation, is_held=True)
         exchange.draw()
@@ -85,7 +85,7 @@ class AsgiApp:
         """Of how many bytes a whole answer may be."""
         return self._rules.max_body
 
-    def settle(self) -> None:
+    async def settle(self) -> None:
         """As ``App`` has it: waits for what the app does after its answer."""
         exchanges, self._unfinished = self._unfinished, []
         for exchange in exchanges:
@@ -208,7 +208,7 @@ class _Exchange:
         first, self._first = self._first, b""
         return first
 
-    def read(self, watched: int) -> bytes:
+    async def read(self, watched: int) -> bytes:
         """As ``invocation.AppBody`` has it."""
         while not self._is_over:
             if piece := self.ready() or self._taken(watched):

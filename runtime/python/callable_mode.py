@@ -44,12 +44,12 @@ class CallableHandler:
         self._trace = TraceVariable()
         self.settle = handler.settle
 
-    def handle(self, invocation: Invocation) -> Result | StreamedResult:
+    async def handle(self, invocation: Invocation) -> Result | StreamedResult:
         """As ``Handler`` has it."""
         self._logs.begin(invocation)
         self._trace.set(invocation.trace_id)
         self._current.context = LambdaContext(invocation, self._constants)
-        return self._handler.handle(invocation)
+        return await self._handler.handle(invocation)
 
     def turn(self) -> None:
         """Let what waits in the event loop have its turn."""

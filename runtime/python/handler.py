@@ -16,7 +16,7 @@ from .trace_variable import TraceVariable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
     from ..invocation import Invocation, StreamedResult
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .module import HandlerFunction
     from .stream_writer import StreamWriter
 
-    OpenStream = Callable[[Invocation, str], ResponseStream]
+    OpenStream = Callable[[Invocation, str], Coroutine[Any, Any, ResponseStream]]
 
 
 class HandlerExit(EnvironmentLost):
@@ -79,7 +79,7 @@ class PythonHandler:
         if _is_async(function):
             self._start_loop()  # 34 ms, while Lambda still gives the function a whole processor
 
-    def handle(self, invocation: Invocation) -> Result | StreamedResult:
+    async def handle(self, invocation: Invocation) -> Result | StreamedResult:
         """The answer to the invocation. Raises ``InvocationFault``, whatever the user's code does."""
         writing = Writing(self._open_stream, invocation)
         try:
@@ -95,7 +95,7 @@ class PythonHandler:
         except BaseException as error:
             return self._failed(error, writing.file)
 
-    def settle(self) -> None:
+    async def settle(self) -> None:
         """What the handler has started goes on by itself. Raises ``HandlerExit``: it has ended itself in a stream."""
         if self._exit:
             raise self._exit

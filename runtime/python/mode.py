@@ -15,6 +15,7 @@ from ..extension import register
 from ..loop import serve
 from ..memory import keep_freed_memory
 from ..report import trace_of
+from ..waiting import now
 from . import logs as handler_logs
 from .codec import Codec, decode, encode, orjson_codec
 from .handler import HandlerExit, PythonHandler
@@ -70,7 +71,7 @@ def serve_alone(config: Config, environ: Mapping[str, str], logs: HandlerLogs, a
     try:
         if environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
             _pass_snapshot(api, log)
-        serve(api, handler)
+        now(serve(api, handler))
     except (HandlerExit, SnapshotFault) as fault:
         end(logs, fault.exit_code)
     except (SystemExit, KeyboardInterrupt) as error:  # from a signal handler of the user's, while nothing was invoked

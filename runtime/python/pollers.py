@@ -11,7 +11,7 @@ import posix
 
 from ..c_modules import signal
 from ..errors import EnvironmentLost, RuntimeApiFault
-from ..pollers import Pollers, PollingApi, poller_count
+from ..pollers import Pollers, PollingApi, poller_count, shares
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,14 +30,15 @@ def serve_together(
     """Serve with several pollers. Returns when this environment has to end, with none of them left."""
     address = config.runtime_api_proxy or environ["AWS_LAMBDA_RUNTIME_API"]
 
-    def poll() -> None:
+    def poll(_count: int) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         try:
             serve_with(PollingApi(address, log))
         except (RuntimeApiFault, EnvironmentLost) as fault:
             log("ERROR", f"a poller ends: {fault}")
 
-    pollers = Pollers(poller_count(environ), poll, log)
+    count = poller_count(environ)
+    pollers = Pollers(shares(count, count), poll, log)
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # they are for the thread that waits for them
     pollers.start()
 

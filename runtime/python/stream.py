@@ -88,7 +88,7 @@ class StreamedItems:
         self._reported = reported
         self._prelude = prelude
 
-    def read(self, watched: int) -> bytes:
+    async def read(self, watched: int) -> bytes:
         """As ``invocation.Body`` has it."""
         if self._prelude:
             prelude, self._prelude = self._prelude, b""

@@ -14,16 +14,17 @@ from __future__ import annotations
 
 from ..errors import ClientGone, InvocationFault
 from ..invocation import StreamedResult
+from ..waiting import now
 from .stream import octets_of, prelude_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from typing import Any, Self
 
     from ..response_stream import ResponseStream
 
-    OpenStream = Callable[[str], ResponseStream]
+    OpenStream = Callable[[str], Coroutine[Any, Any, ResponseStream]]
 
 
 class StreamWriter:
@@ -116,7 +117,7 @@ class StreamWriter:
         if self._gone is None:
             stream = self._stream or self._begin()
             try:
-                stream.write(octets)
+                now(stream.write(octets))
                 return
             except ClientGone as gone:
                 self._gone = gone
@@ -132,13 +133,13 @@ class StreamWriter:
         self._content_type = STREAM_TYPE
         self._stream = self._opened(STREAM_TYPE)
         try:
-            self._stream.write(octets)
+            now(self._stream.write(octets))
         except ClientGone as gone:
             self._gone = gone
         return self._stream
 
     def _opened(self, content_type: str) -> ResponseStream:
-        return self._open_stream(content_type)
+        return now(self._open_stream(content_type))
 
     def _must_not_have_begun(self, what: str) -> None:
         if self._stream is not None:
@@ -151,7 +152,7 @@ class _End:
     def __init__(self, trouble: InvocationFault | ClientGone | None) -> None:
         self._trouble = trouble
 
-    def read(self, _watched: int) -> bytes:
+    async def read(self, _watched: int) -> bytes:
         """Nothing more."""
         if self._trouble is not None:
             raise self._trouble

@@ -57,12 +57,12 @@ class WsgiApp:
         self._alarm = Alarm()
         self._is_broken = False
 
-    def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
+    async def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
         """As ``App`` has it."""
         answer = self._called(request, invocation)
         try:
             pieces, size = [], 0
-            while piece := answer.read(-1):
+            while piece := answer.next(-1):
                 pieces.append(piece)
                 size += len(piece)
                 if size > self._rules.max_body:
@@ -71,7 +71,7 @@ class WsgiApp:
         finally:
             answer.close()
 
-    def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
+    async def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
         """As ``App`` has it. PEP 3333 has the head wait for the first octets of the body, so that both are there."""
         answer = self._called(request, invocation)
         try:
@@ -81,7 +81,7 @@ class WsgiApp:
             raise
         return AppAnswer(answer.head, answer)
 
-    def settle(self) -> None:
+    async def settle(self) -> None:
         """As ``App`` has it. An app that was stopped somewhere in its code is not called again."""
         self._rules.settle()
         if self._is_broken:
@@ -177,7 +177,7 @@ class _Answer:
 
     def draw(self) -> None:
         """Have the first octets there, and thereby the head."""
-        first = self.read(-1)
+        first = self.next(-1)
         self._waiting[:0] = [first] if first else []
         self._is_over = not first
 
@@ -185,8 +185,12 @@ class _Answer:
         """As ``invocation.AppBody`` has it."""
         return self._waiting.pop(0) if self._waiting else b""
 
-    def read(self, watched: int) -> bytes:
+    async def read(self, watched: int) -> bytes:
         """As ``invocation.AppBody`` has it."""
+        return self.next(watched)
+
+    def next(self, watched: int) -> bytes:
+        """The same as an ordinary call."""
         piece: bytes = self._app.guarded(lambda: self._next(watched), self._request, self._deadline)
         return piece
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-from ..connection import NEVER, Connection
+from ..connection import Connection
 from ..errors import (
     AppLost,
     AppNotReady,
@@ -26,27 +26,27 @@ from ..errors import (
 )
 from ..invocation import PAYLOAD_LIMIT
 from ..values import NamedTuple
+from ..waiting import NEVER, Blocking
 from .readiness import Readiness, Unready
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Protocol, TypeVar
+    from collections.abc import Callable, Coroutine
+    from typing import Any, Protocol, TypeVar
 
     from ..config import Config
     from ..http1 import ResponseReader
     from ..invocation import AppBody, Invocation
     from ..logs import Log
     from ..messages import HttpRequest, HttpResponse
+    from ..waiting import Waiting
     from .readiness import Ending
 
     Answer = TypeVar("Answer")
+    Exchange = Callable[[HttpRequest, float | None, int | None], Coroutine[Any, Any, Answer]]
 
     class WatchedProcess(Ending, Protocol):
         """The same for whoever speaks with the app. Each method is as ``AppProcess`` has it."""
-
-        def wait_ended(self, seconds: float) -> str | None:
-            """How it ended."""
 
         def last_words(self) -> str:
             """What it wrote last."""
@@ -57,13 +57,13 @@ if TYPE_CHECKING:
     class App(Protocol):
         """What requests are for: the app itself, or something around it that adds to its answers."""
 
-        def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
+        async def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
             """The whole answer. Raises ``InvocationFault``."""
 
-        def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
+        async def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
             """The answer as soon as its head is there. Raises ``InvocationFault``."""
 
-        def settle(self) -> None:
+        async def settle(self) -> None:
             """What is left to do once the invocation is answered. Raises ``EnvironmentLost``."""
 
 
@@ -71,7 +71,7 @@ START_LIMIT = 3
 # Text takes a fifth of its size compressed, and four times the limit still fits into the smallest function.
 COMPRESSED_TIMES = 4
 # An app that dies closes its sockets first; its end can be seen a moment later.
-DEATH_WAIT_S = 0.05
+DEATH_WAIT_S, DEATH_POLL_S = 0.05, 0.001
 
 
 class AppAnswer(NamedTuple):
@@ -94,10 +94,10 @@ class AnswerBody:
         """As ``invocation.AppBody`` has it."""
         return self._reader.take()
 
-    def read(self, watched: int) -> bytes:
+    async def read(self, watched: int) -> bytes:
         """As ``invocation.AppBody`` has it."""
         while not (piece := self._reader.take()) and self._reader.response is None:
-            self._app.receive(self._reader, self._request, self._deadline, watched)
+            await self._app.receive(self._reader, self._request, self._deadline, watched)
         return piece
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ class WholeBody:
         octets, self._octets = self._octets, b""
         return octets
 
-    def read(self, _watched: int) -> bytes:
+    async def read(self, _watched: int) -> bytes:
         """What ``ready`` did not give."""
         return self.ready()
 
@@ -133,12 +133,14 @@ def whole_answer(response: HttpResponse) -> AppAnswer:
 class AppClient:
     """The app, as something that can be asked. Who starts it, and starts it again when it was lost, is a subclass's."""
 
-    def __init__(self, config: Config, process: WatchedProcess, log: Log) -> None:
+    def __init__(self, config: Config, process: WatchedProcess, log: Log, waiting: Waiting | None = None) -> None:
         self._config = config
         self._process = process
         self._log = log
-        self._connection = Connection(config.unix_socket or config.host, config.port, config.pool_idle_timeout_s)
-        self._readiness = Readiness(config, self._connection, log)
+        self._waiting = waiting or Blocking()
+        address = (config.unix_socket or config.host, config.port)
+        self._connection = Connection(*address, config.pool_idle_timeout_s, self._waiting)
+        self._readiness = Readiness(config, self._connection, log, self._waiting)
         # What is compressed may be larger before.
         self._max_body = PAYLOAD_LIMIT * (COMPRESSED_TIMES if config.compression else 1)
         self._ready = False
@@ -162,34 +164,25 @@ class AppClient:
             detail,
         )
 
-    def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
+    async def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
         """The app's answer.
 
         Raises ``InvocationFault``; when that is an ``AppLost``, ``settle`` has to be called before the next ``ask``.
         """
-        deadline = self._deadline(invocation)
+        return await self._asked(self._connection.exchange, request, self._deadline(invocation), self._max_body)
 
-        def exchange() -> HttpResponse:
-            return self._connection.exchange(request, deadline=deadline, max_body=self._max_body)
-
-        return self._asked(exchange, request, deadline)
-
-    def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
+    async def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
         """The app's answer as soon as its head is there. Raises as ``ask``."""
         deadline = self._deadline(invocation)
+        reader = await self._asked(self._connection.begin, request, deadline, None)
+        return AppAnswer(reader.head, AnswerBody(self, reader, request, deadline))
 
-        def begin() -> AppAnswer:
-            reader = self._connection.begin(request, deadline=deadline)
-            return AppAnswer(reader.head, AnswerBody(self, reader, request, deadline))
-
-        return self._asked(begin, request, deadline)
-
-    def receive(self, reader: ResponseReader, request: HttpRequest, deadline: float | None, watched: int) -> None:
+    async def receive(self, reader: ResponseReader, request: HttpRequest, deadline: float | None, watched: int) -> None:
         """Wait for more of an answer that was begun. Raises as ``ask``, and ``ClientGone``."""
         try:
-            self._connection.receive(reader, deadline, watched)
+            await self._connection.receive(reader, deadline, watched)
         except ExchangeError as error:
-            raise self._fault(error, request) from error
+            raise await self._fault(error, request) from error
 
     def drop(self) -> None:
         """Close the connection to the app, in the middle of its answer: that is how it learns that nobody listens."""
@@ -201,25 +194,27 @@ class AppClient:
             return None
         return (invocation.deadline_ms - self._config.deadline_margin_ms) / 1000
 
-    def _asked(self, exchange: Callable[[], Answer], request: HttpRequest, deadline: float | None) -> Answer:
+    async def _asked(
+        self, exchange: Exchange[Answer], request: HttpRequest, deadline: float | None, max_body: int | None
+    ) -> Answer:
         """What ``exchange`` gives, once the app is ready for it."""
         if deadline is not None and deadline <= time.time():
             raise AppTimeout("no time was left to ask the app: see FAIRLEAD_DEADLINE_MARGIN_MS")
         if not self._ready:
-            self._become_ready(deadline)
+            await self._become_ready(deadline)
         try:
-            return exchange()
+            return await exchange(request, deadline, max_body)
         except ConnectRefused as refused:
-            self._replace(refused)
+            await self._replace(refused)
         except ExchangeError as error:
-            raise self._fault(error, request) from error
-        self._become_ready(deadline)  # nothing of the request was sent, so it is not too late for it
+            raise await self._fault(error, request) from error
+        await self._become_ready(deadline)  # nothing of the request was sent, so it is not too late for it
         try:
-            return exchange()
+            return await exchange(request, deadline, max_body)
         except ExchangeError as error:
-            raise self._fault(error, request) from error
+            raise await self._fault(error, request) from error
 
-    def _fault(self, error: ExchangeError, request: HttpRequest) -> InvocationFault:
+    async def _fault(self, error: ExchangeError, request: HttpRequest) -> InvocationFault:
         """What a failed exchange with the app means."""
         if isinstance(error, ExchangeTimeout):
             self._abandon()
@@ -231,26 +226,33 @@ class AppClient:
             return ResponseTooLarge(error.size, error.limit)
         if isinstance(error, ProtocolError):
             return InvocationFault("Runtime.AppBadResponse", f"the app's answer is not proper HTTP: {error}")
-        ended = self._process.wait_ended(DEATH_WAIT_S)
+        ended = await self._wait_ended()
         if ended:
             return self._lost("Runtime.AppExited", f"the app {ended} while it was answering")
         return InvocationFault("Runtime.AppConnectionLost", f"the app broke its answer off: {error}")
 
-    def _replace(self, refused: ConnectRefused) -> None:
+    async def _wait_ended(self) -> str | None:
+        """How the app ended, None if it did not: its sockets are closed a moment before its end can be seen."""
+        limit = time.monotonic() + DEATH_WAIT_S
+        while (ended := self._process.ended()) is None and time.monotonic() < limit:
+            await self._waiting.sleep(DEATH_POLL_S)
+        return ended
+
+    async def _replace(self, refused: ConnectRefused) -> None:
         """The app died between two invocations: start it again. Raises ``AppLost`` when it lives and refuses."""
-        ended = self._process.wait_ended(DEATH_WAIT_S)
+        ended = await self._wait_ended()
         if not ended:
             raise self._lost("Runtime.AppUnreachable", f"the app runs, but {refused}") from refused
         self._tell_of_end(ended)
         self._abandon()
-        self.settle()
+        await self.settle()
 
     def _tell_of_end(self, ended: str) -> None:
         self._log("ERROR", f"Runtime.AppExited: the app {ended} between two invocations; it is started again")
 
-    def _become_ready(self, deadline: float | None) -> None:
+    async def _become_ready(self, deadline: float | None) -> None:
         until = NEVER if deadline is None else deadline
-        unready = self._readiness.wait(self._process, min(until, self._start_limit))
+        unready = await self._readiness.wait(self._process, min(until, self._start_limit))
         if unready is None:
             self._ready = True
             self._failed_starts = 0
@@ -275,6 +277,6 @@ class AppClient:
         self._connection.close()
         self._process.condemn()
 
-    def settle(self) -> None:
+    async def settle(self) -> None:
         """As ``App`` has it, for an app that was lost."""
         raise NotImplementedError

@@ -124,13 +124,6 @@ class AppProcess:
                 self._ended = "exited (its status is not known)"
         return self._ended
 
-    def wait_ended(self, seconds: float) -> str | None:
-        """``ended()``, giving the app some time: its sockets are closed a moment before its end can be seen."""
-        limit = time.monotonic() + seconds
-        while self.ended() is None and time.monotonic() < limit:
-            time.sleep(POLL_S)
-        return self._ended
-
     def last_words(self) -> str:
         """The last lines that an ended app wrote to stderr."""
         return self._stderr.text() if self._stderr else ""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 
-from ..connection import NEVER
 from ..errors import EnvironmentLost, InitFault
+from ..waiting import NEVER, now
 from .app_client import AppClient
 
 TYPE_CHECKING = False
@@ -36,13 +36,13 @@ class AppServer(AppClient):
     def await_init(self, until: float = NEVER) -> None:
         """Wait until the app is ready, or until ``until`` (epoch seconds). Raises ``InitFault`` when it failed."""
         limit = min(until, self._start_limit)
-        unready = self._readiness.wait(self._process, limit)
+        unready = now(self._readiness.wait(self._process, limit))
         if unready is None:
             self._ready = True
         elif unready.app_ended or limit == self._start_limit:
             raise self._failed_start(unready)
 
-    def settle(self) -> None:
+    async def settle(self) -> None:
         """Start the app again if it was lost; do not wait for it. Raises ``EnvironmentLost`` when it cannot be."""
         if not self._is_lost:
             return

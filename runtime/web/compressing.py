@@ -21,13 +21,13 @@ class Compressing:
         self._compressor = Compressor(available())
         self.settle = app.settle
 
-    def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
+    async def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
         """As ``App`` has it."""
-        return self._compressor.buffered(request, self._app.ask(request, invocation))
+        return self._compressor.buffered(request, await self._app.ask(request, invocation))
 
-    def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
+    async def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
         """As ``App`` has it."""
-        answer = self._app.begin(request, invocation)
+        answer = await self._app.begin(request, invocation)
         head, encoder = self._compressor.streamed(request, answer.head)
         return AppAnswer(head, CompressedBody(answer.body, encoder) if encoder else answer.body)
 
@@ -46,10 +46,10 @@ class CompressedBody:
         octets = self._body.ready()
         return self._encoder.feed(octets) if octets else b""
 
-    def read(self, watched: int) -> bytes:
+    async def read(self, watched: int) -> bytes:
         """As ``invocation.AppBody`` has it."""
         while not self._is_over:
-            octets = self._body.read(watched)
+            octets = await self._body.read(watched)
             self._is_over = not octets
             if encoded := self._encoder.feed(octets) if octets else self._encoder.finish():
                 return encoded

@@ -19,16 +19,16 @@ class FailingStatuses:
         self._ranges = ranges
         self.settle = app.settle
 
-    def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
+    async def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
         """As ``App`` has it."""
-        response = self._app.ask(request, invocation)
+        response = await self._app.ask(request, invocation)
         if self._fails(response.status):
             raise fault_of(response)
         return response
 
-    def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
+    async def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
         """As ``App`` has it. Of the failed answer's body, what came with its head is told."""
-        answer = self._app.begin(request, invocation)
+        answer = await self._app.begin(request, invocation)
         if self._fails(answer.head.status):
             started = answer.head._replace(body=answer.body.ready())
             answer.body.close()

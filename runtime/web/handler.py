@@ -40,14 +40,14 @@ class WebHandler:
         self._streams = config.invoke_mode == "response_stream"
         self._format_of = _as_trigger if config.event_mode == "raw" else detect
 
-    def settle(self) -> None:
+    async def settle(self) -> None:
         """What is left to do once the invocation is answered. Raises ``EnvironmentLost``."""
-        self._app.settle()
+        await self._app.settle()
 
-    def handle(self, invocation: Invocation) -> Result | StreamedResult:
+    async def handle(self, invocation: Invocation) -> Result | StreamedResult:
         """The answer to the invocation. Raises ``InvocationFault``, whatever goes wrong."""
         try:
-            return self._handle(invocation)
+            return await self._handle(invocation)
         except InvocationFault:
             raise
         except Exception as error:  # MemoryError and RecursionError included: it costs one invocation, not the process
@@ -56,7 +56,7 @@ class WebHandler:
             self._log("ERROR", trace_of(error), invocation.request_id)
             raise internal_fault(error) from error
 
-    def _handle(self, invocation: Invocation) -> Result | StreamedResult:
+    async def _handle(self, invocation: Invocation) -> Result | StreamedResult:
         try:
             event = self._decode(invocation.payload)
         except ValueError as error:
@@ -65,8 +65,8 @@ class WebHandler:
         streams = self._streams and event_format.can_stream
         try:
             if streams:
-                return self._streamed(event_format, event, invocation)
-            return Result(self._payload(event_format, event, invocation))
+                return await self._streamed(event_format, event, invocation)
+            return Result(await self._payload(event_format, event, invocation))
         except InvocationFault as fault:
             if not self._is_shown_to_client(fault, event_format):
                 raise
@@ -77,9 +77,9 @@ class WebHandler:
                 return StreamedResult(HttpStream(to_prelude(response) + response.body), STREAM_TYPE)
             return Result(event_format.to_payload(response, event))
 
-    def _payload(self, event_format: EventFormat, event: object, invocation: Invocation) -> bytes:
+    async def _payload(self, event_format: EventFormat, event: object, invocation: Invocation) -> bytes:
         request = event_format.to_request(event, invocation, self._options)
-        response = self._app.ask(request, invocation)
+        response = await self._app.ask(request, invocation)
         payload = event_format.to_payload(response, event)
         for warning in event_format.warnings(event, request, response, payload):
             self._log("WARN", warning, invocation.request_id)
@@ -87,10 +87,10 @@ class WebHandler:
             return payload
         return _smaller(event_format, event, response, len(payload))
 
-    def _streamed(self, event_format: EventFormat, event: object, invocation: Invocation) -> StreamedResult:
+    async def _streamed(self, event_format: EventFormat, event: object, invocation: Invocation) -> StreamedResult:
         """The answer from the moment that the app has sent its head: what fails later fails in the open."""
         request = event_format.to_request(event, invocation, self._options)
-        head, body = self._app.begin(request, invocation)
+        head, body = await self._app.begin(request, invocation)
         prelude = to_prelude(head)
         for warning in event_format.warnings(event, request, head, prelude):
             self._log("WARN", warning, invocation.request_id)
@@ -124,12 +124,12 @@ class HttpStream:
         self._start = start
         self._body = body
 
-    def read(self, watched: int) -> bytes:
+    async def read(self, watched: int) -> bytes:
         """The next piece."""
         if self._start:
             start, self._start = self._start, b""
             return start
-        return self._body.read(watched) if self._body else b""
+        return await self._body.read(watched) if self._body else b""
 
     def close(self) -> None:
         """Let go of the app's answer."""

@@ -72,19 +72,19 @@ class Hooked:
         self._log = log
         self.settle = app.settle
 
-    def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
+    async def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
         """As ``App`` has it."""
         wanted = self._before(request, invocation)
         if isinstance(wanted, HttpResponse):
             return wanted
-        return self._after(wanted, self._app.ask(wanted, invocation), invocation)
+        return self._after(wanted, await self._app.ask(wanted, invocation), invocation)
 
-    def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
+    async def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
         """As ``App`` has it."""
         wanted = self._before(request, invocation)
         if isinstance(wanted, HttpResponse):
             return whole_answer(wanted)
-        answer = self._app.begin(wanted, invocation)
+        answer = await self._app.begin(wanted, invocation)
         try:
             head = self._after(wanted, answer.head, invocation)
             if head.body:

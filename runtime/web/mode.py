@@ -11,6 +11,7 @@ from ..errors import InitFault
 from ..extension import register
 from ..loop import serve
 from ..memory import keep_freed_memory
+from ..waiting import now
 from .app_process import AppProcess
 from .app_server import AppServer
 from .parts import WebParts
@@ -82,11 +83,12 @@ class WebMode:
 
             pass_snapshot(api, *app_hooks(app, config.before_checkpoint_path, config.after_restore_path))
         if self._environ.get(MAX_CONCURRENCY, "1") == "1":
-            serve(api, parts.handler_of(app))
+            now(serve(api, parts.handler_of(app)))
         else:
             from .shared_app import Part, serve_together
 
-            serve_together(app, self._process, Part(config, self._environ, parts.handler_of, endings.append), log)
+            part = Part(config, self._environ, parts.handler_of, endings.append, may_block=hooks is not None)
+            serve_together(app, self._process, part, log)
         del extension
 
 

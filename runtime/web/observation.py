@@ -15,8 +15,8 @@ from .app_client import AppAnswer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import TypeVar
+    from collections.abc import Callable, Coroutine, Sequence
+    from typing import Any, TypeVar
 
     from ..invocation import AppBody, Invocation, Result
     from ..loop import Handler
@@ -71,26 +71,29 @@ class ObservedApp:
         self.status = self.response_bytes = 0
         self.error_type = ""
 
-    def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
+    async def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
         """As ``App`` has it."""
-        response = self._timed(self._app.ask, request, invocation)
+        response = await self._timed(self._app.ask, request, invocation)
         self.status, self.response_bytes = response.status, len(response.body)
         return response
 
-    def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
+    async def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
         """As ``App`` has it."""
-        answer = self._timed(self._app.begin, request, invocation)
+        answer = await self._timed(self._app.begin, request, invocation)
         self.status = answer.head.status
         return AppAnswer(answer.head, CountedBody(answer.body, self))
 
-    def _timed(
-        self, ask: Callable[[HttpRequest, Invocation], Answer], request: HttpRequest, invocation: Invocation
+    async def _timed(
+        self,
+        ask: Callable[[HttpRequest, Invocation], Coroutine[Any, Any, Answer]],
+        request: HttpRequest,
+        invocation: Invocation,
     ) -> Answer:
         self.clear()
         self.request = request
         self.began, started = time.time(), time.monotonic()
         try:
-            return ask(request, invocation)
+            return await ask(request, invocation)
         except InvocationFault as fault:
             self.error_type = fault.error_type
             raise
@@ -110,10 +113,10 @@ class CountedBody:
         """As ``invocation.AppBody`` has it."""
         return self._counted(self._body.ready())
 
-    def read(self, watched: int) -> bytes:
+    async def read(self, watched: int) -> bytes:
         """As ``invocation.AppBody`` has it."""
         try:
-            return self._counted(self._body.read(watched))
+            return self._counted(await self._body.read(watched))
         except InvocationFault as fault:
             self._app.error_type = fault.error_type
             raise
@@ -133,23 +136,23 @@ class ObservedHandler:
         self._observers = observers
         self._invocation: Invocation | None = None
 
-    def handle(self, invocation: Invocation) -> Result | StreamedResult:
+    async def handle(self, invocation: Invocation) -> Result | StreamedResult:
         """As ``Handler`` has it."""
         self._app.clear()
         self._invocation = invocation
         self._began, self._started, self._error_type = time.time(), time.monotonic(), ""
         try:
-            return self._handler.handle(invocation)
+            return await self._handler.handle(invocation)
         except InvocationFault as fault:
             self._error_type = fault.error_type
             raise
 
-    def settle(self) -> None:
+    async def settle(self) -> None:
         """As ``Handler`` has it. The answer was taken a moment ago: this is the end of the invocation's time."""
         invocation, self._invocation = self._invocation, None
         if invocation:
             self._tell(invocation, (time.monotonic() - self._started) * 1000)
-        self._handler.settle()
+        await self._handler.settle()
 
     def _tell(self, invocation: Invocation, total_ms: float) -> None:
         app = self._app

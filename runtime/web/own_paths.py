@@ -39,28 +39,28 @@ class AfterResponse:
         self._log = log
         self._answered: Invocation | None = None
 
-    def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
+    async def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
         """As ``App`` has it."""
-        response = self._app.ask(request, invocation)
+        response = await self._app.ask(request, invocation)
         self._answered = invocation
         return response
 
-    def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
+    async def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
         """As ``App`` has it."""
-        answer = self._app.begin(request, invocation)
+        answer = await self._app.begin(request, invocation)
         self._answered = invocation
         return answer
 
-    def settle(self) -> None:
+    async def settle(self) -> None:
         """As ``App`` has it. What goes wrong here is logged: the invocation has its answer already."""
         invocation, self._answered = self._answered, None
         if invocation:
-            self._finish(invocation)
-        self._app.settle()
+            await self._finish(invocation)
+        await self._app.settle()
 
-    def _finish(self, invocation: Invocation) -> None:
+    async def _finish(self, invocation: Invocation) -> None:
         try:
-            response = self._app.ask(own_request(self._path, invocation.request_id), invocation)
+            response = await self._app.ask(own_request(self._path, invocation.request_id), invocation)
         except InvocationFault as fault:
             self._log("ERROR", f"work after the response: {fault.error_type}: {fault.message}", invocation.request_id)
             return
@@ -77,15 +77,15 @@ class Reserved:
         self._paths = frozenset(path.partition("?")[0] for path in paths)
         self.settle = app.settle
 
-    def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
+    async def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
         """As ``App`` has it."""
-        return FORBIDDEN if self._is_reserved(request) else self._app.ask(request, invocation)
+        return FORBIDDEN if self._is_reserved(request) else await self._app.ask(request, invocation)
 
-    def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
+    async def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
         """As ``App`` has it."""
         if self._is_reserved(request):
             return whole_answer(FORBIDDEN)
-        return self._app.begin(request, invocation)
+        return await self._app.begin(request, invocation)
 
     def _is_reserved(self, request: HttpRequest) -> bool:
         return request.target.partition("?")[0] in self._paths

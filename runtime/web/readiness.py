@@ -9,10 +9,11 @@ from __future__ import annotations
 import posix
 import time
 
-from ..connection import NEVER, Connection
+from ..connection import Connection
 from ..errors import ConnectRefused, ExchangeError, InitFault
 from ..messages import HttpRequest
 from ..values import NamedTuple
+from ..waiting import NEVER, Blocking, now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from ..config import Config
     from ..logs import Log
+    from ..waiting import Waiting
 
     class Ending(Protocol):
         """What has to be known of the app's process here."""
@@ -37,6 +39,8 @@ REFUSED_PAUSE_S = 0.001
 # An app that answers "not yet" is busy: it is asked less often.
 UNREADY_PAUSE_S = 0.050
 ATTEMPT_S = 1.0
+# What an app that answers at all mostly needs for it.
+FAIR_S = 0.1
 # After which a line in the log says what is waited for: Lambda's default timeout is 3 s, and nothing is more puzzling
 # than an app that runs and does not answer.
 SLOW_S = 2.0
@@ -55,11 +59,13 @@ class Unready(NamedTuple):
 class Readiness:
     """Asks the app on its own connection; with the app's port that is the one on which requests are sent later."""
 
-    def __init__(self, config: Config, connection: Connection, log: Log) -> None:
+    def __init__(self, config: Config, connection: Connection, log: Log, waiting: Waiting | None = None) -> None:
         self._log = log
+        self._waiting = waiting or Blocking()
         is_app_port = config.readiness_port == config.port or bool(config.unix_socket)
         self._config = config
-        self._connection = connection if is_app_port else Connection(config.host, config.readiness_port)
+        own = None if is_app_port else Connection(config.host, config.readiness_port, waiting=waiting)
+        self._connection = own or connection
         self._request = HttpRequest(
             "GET",
             config.readiness_path,
@@ -81,7 +87,7 @@ class Readiness:
             return
         probe = Connection(config.host, config.port)
         try:
-            probe.connect(time.time() + ATTEMPT_S)
+            now(probe.connect(time.time() + ATTEMPT_S))
         except ExchangeError:
             return
         finally:
@@ -92,7 +98,7 @@ class Readiness:
             " (the app gets it as PORT)",
         )
 
-    def wait(self, app: Ending, until: float) -> Unready | None:
+    async def wait(self, app: Ending, until: float) -> Unready | None:
         """None once the app is ready. Returns what is wrong when it ended, or when it is not ready at ``until``."""
         reason = NOT_ASKED
         slow = time.time() + SLOW_S
@@ -102,15 +108,17 @@ class Readiness:
                 return Unready(f"the app {ended} before it was ready", True)
             if time.time() + REFUSED_PAUSE_S >= until:
                 return Unready(reason, False)
-            answer, pause = self._ask(min(until, time.time() + ATTEMPT_S))
+            asked = time.time()
+            answer, pause = await self._ask(min(until, asked + ATTEMPT_S))
             if not answer and app.ended() is None:
                 return None
-            if time.time() < until or reason == NOT_ASKED:  # an attempt that the end cut short says less than the last
+            # An attempt that the end cut short says less than the one before.
+            if time.time() < until or time.time() >= asked + FAIR_S or reason == NOT_ASKED:
                 reason = answer
             if time.time() >= slow:
                 slow = NEVER
                 self._log("WARN", f"still waiting for the app: {self.advice(app.pid, reason)}")
-            time.sleep(pause)
+            await self._waiting.sleep(pause)
 
     def advice(self, group: int, reason: str) -> str:
         """What is expected of the app, what is seen of it instead, and which settings say so."""
@@ -125,13 +133,13 @@ class Readiness:
             " See FAIRLEAD_PORT, FAIRLEAD_HOST, FAIRLEAD_READINESS_CHECK_PATH, FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS"
         )
 
-    def _ask(self, deadline: float) -> tuple[str, float]:
+    async def _ask(self, deadline: float) -> tuple[str, float]:
         """Why the app is not ready, empty when it is, and how long to leave it alone."""
         try:
             if self._config.readiness_protocol == "tcp":
-                self._connection.connect(deadline)
+                await self._connection.connect(deadline)
                 return "", 0.0
-            status = self._connection.exchange(self._request, deadline=deadline, max_body=MAX_BODY).status
+            status = (await self._connection.exchange(self._request, deadline, MAX_BODY)).status
         except ConnectRefused:
             return "nothing listens", REFUSED_PAUSE_S
         except ExchangeError as error:

@@ -14,18 +14,22 @@ import time
 from ..connection import Connection
 from ..errors import ConnectRefused, EnvironmentLost, ExchangeError, InitFault, RuntimeApiFault
 from ..loop import serve
-from ..pollers import Pollers, PollingApi, poller_count
+from ..multiplexer import Multiplexer
+from ..pollers import Pollers, PollingApi, poller_count, shares
 from ..values import NamedTuple
+from ..waiting import Blocking, now
 from .app_client import AppClient
-from .app_process import POLL_S, is_running
+from .app_process import is_running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
+    from typing import Any
 
     from ..config import Config
     from ..logs import Log
     from ..loop import Handler
+    from ..waiting import Waiting
     from .app_client import App
     from .app_process import AppProcess
     from .app_server import AppServer
@@ -71,13 +75,6 @@ class WatchedProcess:
         """How the app ended that this poller knew, as ``AppProcess.ended``."""
         return None if self._board.generation == self._generation else self._board.words
 
-    def wait_ended(self, seconds: float) -> str | None:
-        """As ``AppProcess.wait_ended``."""
-        limit = time.monotonic() + seconds
-        while self.ended() is None and time.monotonic() < limit:
-            time.sleep(POLL_S)
-        return self.ended()
-
     def last_words(self) -> str:
         """Nothing: the parent has logged them."""
         return ""
@@ -97,8 +94,8 @@ class WatchedProcess:
 class PollersApp(AppClient):
     """The app for one poller."""
 
-    def __init__(self, config: Config, process: WatchedProcess, log: Log) -> None:
-        super().__init__(config, process, log)
+    def __init__(self, config: Config, process: WatchedProcess, log: Log, waiting: Waiting) -> None:
+        super().__init__(config, process, log, waiting)
         self._watched = process
         self._ready = True
         self.started(time.time())
@@ -106,7 +103,7 @@ class PollersApp(AppClient):
     def _tell_of_end(self, _ended: str) -> None:
         """The app's owner has told."""
 
-    def settle(self) -> None:
+    async def settle(self) -> None:
         """Take up the app that there is now."""
         if self._is_lost:
             self._is_lost = False
@@ -138,7 +135,7 @@ class AppOwner:
 
     def _look(self, probe: Connection) -> None:
         try:
-            probe.connect(time.time() + 1)
+            now(probe.connect(time.time() + 1))
         except ConnectRefused as refused:
             # Looked at without taking its status, which would hide its end from whoever waits for that.
             if is_running(self._process.pid):
@@ -182,6 +179,7 @@ class Part(NamedTuple):
     environ: Mapping[str, str]
     handler_of: Callable[[App], Handler]
     at_end: Callable[[Callable[[], None]], None]  # takes what is to be done when a signal ends the process
+    may_block: bool  # code of the user's runs between the waits, so that the others of a process would wait for it
 
 
 def serve_together(app: AppServer, process: AppProcess, part: Part, log: Log) -> None:
@@ -192,15 +190,24 @@ def serve_together(app: AppServer, process: AppProcess, part: Part, log: Log) ->
     reader, writer = posix.pipe()
     posix.set_blocking(writer, False)
 
-    def poll() -> None:
-        api = PollingApi(address, log)
+    def poller(waiting: Waiting) -> Coroutine[Any, Any, None]:
+        app = PollersApp(config, WatchedProcess(board, writer), log, waiting)
+        return serve(PollingApi(address, log, waiting), part.handler_of(app))
+
+    def poll(count: int) -> None:
         try:
-            serve(api, part.handler_of(PollersApp(config, WatchedProcess(board, writer), log)))
+            if count == 1:
+                now(poller(Blocking()))
+            else:
+                multiplexer = Multiplexer()
+                multiplexer.run([poller(multiplexer) for _ in range(count)])
         except (RuntimeApiFault, EnvironmentLost) as fault:
             log("ERROR", f"a poller ends: {fault}")
 
+    count = poller_count(part.environ)
+    processes = count if part.may_block else len(posix.sched_getaffinity(0))
     owner = AppOwner(app, process, board, log)
-    pollers = Pollers(poller_count(part.environ), poll, log)
+    pollers = Pollers(shares(count, processes), poll, log)
     part.at_end(pollers.kill)
     pollers.start()
     owner.watch_doubts(reader, Connection(config.unix_socket or config.host, config.port))

@@ -7,6 +7,7 @@ import time
 from ..errors import ExchangeError, InvocationFault, SnapshotFault
 from ..invocation import Invocation
 from ..snapstart import AFTER_STATUS, BEFORE_STATUS
+from ..waiting import now
 from .own_paths import own_request
 
 TYPE_CHECKING = False
@@ -36,7 +37,7 @@ def app_hooks(app: AppClient, before_path: str, after_path: str) -> tuple[Callab
 def _ask(app: AppClient, path: str, error_type: str, exit_code: int) -> None:
     limit = int((time.time() + HOOK_LIMIT_S) * 1000)
     try:
-        response = app.ask(own_request(path), Invocation("", b"", limit))
+        response = now(app.ask(own_request(path), Invocation("", b"", limit)))
     except (InvocationFault, ExchangeError) as fault:
         raise SnapshotFault(error_type, f"the app failed at {path}: {fault}", exit_code) from fault
     if not 200 <= response.status <= 299:

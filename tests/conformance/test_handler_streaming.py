@@ -320,7 +320,7 @@ def test_72_a_client_that_does_not_read_holds_the_generator_back(
     api.script("response", Reply(read=100_000, wire=Wire(gate=held, end="reset", end_at=0)))
     api.add_event([handler, 1000])
     answer_under_way(api, b"\0\1\2")
-    made = b""
+    made = None
     while made != (made := (tmp_path / "count").read_bytes()):
         wait_asleep(process.pid)
         time.sleep(0.2)  # the kernel's buffers fill up; then nothing goes on, however long one looks

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,7 +29,16 @@ def api() -> Iterator[FakeRuntimeApi]:
 
 
 @pytest.fixture
-def start(api: FakeRuntimeApi) -> Start:
+def cores() -> Iterator[int]:
+    """Two at most, so that five pollers share processes on a machine with more of them too."""
+    all_cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(all_cores)[:2])
+    yield len(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, all_cores)
+
+
+@pytest.fixture
+def start(api: FakeRuntimeApi, cores: int) -> Start:
     def started(name: str = "faults.py", **environment: str) -> BootstrapProcess:
         given = {"AWS_LAMBDA_MAX_CONCURRENCY": str(COUNT), **environment}
         return start_bootstrap(api, command=app(name), environment=given)
@@ -137,11 +147,17 @@ def test_an_app_that_refuses_connections_is_replaced(api: FakeRuntimeApi, start:
     _wait_until(lambda: body(api, add(api, "/pid")) not in (before, ""))
 
 
-def test_a_poller_that_is_killed_is_replaced(api: FakeRuntimeApi, start: Start) -> None:
+def test_each_core_has_a_process_for_its_share_of_the_pollers(api: FakeRuntimeApi, start: Start, cores: int) -> None:
+    process = start()
+    _wait_until(lambda: len(api._polling) == COUNT)
+    assert len(pollers_of(process)) == cores
+
+
+def test_pollers_that_are_killed_are_replaced(api: FakeRuntimeApi, start: Start) -> None:
     process = start()
     _wait_until(lambda: len(api._polling) == COUNT)
     os.kill(pollers_of(process)[0], signal.SIGKILL)
-    process.wait_output("a poller was killed by SIGKILL")
+    process.wait_output("pollers was killed by SIGKILL")
     meeting = [add(api, f"/meet/{COUNT}") for _ in range(COUNT)]
     assert [status(api, request_id) for request_id in meeting] == [200] * COUNT
 
@@ -188,3 +204,38 @@ def test_one_at_a_time_is_the_ordinary_mode(api: FakeRuntimeApi, start: Start) -
     process = start("faults.py", AWS_LAMBDA_MAX_CONCURRENCY="1")
     status(api, add(api, "/"))
     assert [pid for pid in pollers_of(process) if pid not in process.app_pids] == []
+
+
+def test_streams_go_on_side_by_side(api: FakeRuntimeApi, start: Start) -> None:
+    """Five answers that each wait for the test, in fewer processes than answers: all begin before any ends."""
+    process = start("piecewise.py", FAIRLEAD_INVOKE_MODE="response_stream")
+    streams = [add(api, "/events-stream/2") for _ in range(COUNT)]
+    _wait_until(lambda: sum(b"\0" * 8 in request.received for request in api.of_kind("response")) == COUNT)
+    for _ in range(2 * COUNT):
+        release(process)
+    for request_id in streams:
+        assert api.wait_answer(request_id).body.endswith(b"data: 0\n\ndata: 1\n\n")
+
+
+def release(process: BootstrapProcess) -> None:
+    with socket.create_connection(("127.0.0.1", process.port), 10) as client:
+        client.sendall(b"POST /release HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")
+        client.recv(65536)
+
+
+HOOK = """
+import time
+def on_request(request):
+    if request.target == "/slow":
+        time.sleep(30)
+"""
+
+
+def test_hooks_that_block_stop_nobody_else(api: FakeRuntimeApi, start: Start, tmp_path: Path) -> None:
+    """With hooks each poller has a process of its own."""
+    (tmp_path / "fairlead_hooks.py").write_text(HOOK)
+    process = start("faults.py", LAMBDA_TASK_ROOT=str(tmp_path))
+    for _ in range(COUNT - 1):
+        add(api, "/slow")
+    assert [status(api, add(api, "/")) for _ in range(20)] == [200] * 20
+    assert len(pollers_of(process)) == COUNT

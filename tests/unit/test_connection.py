@@ -1,4 +1,7 @@
-"""One connection: what is sent when, and never twice. The peer is a real socket that follows a script."""
+"""One connection: what is sent when, and never twice. The peer is a real socket that follows a script.
+
+Every case holds for both ways of waiting: that which keeps the process, and that which suspends.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,16 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 
 import pytest
 
 from runtime.connection import Connection, address_of
 from runtime.errors import BodyTooLarge, ConnectionLost, ConnectRefused, ExchangeTimeout, ProtocolError
-from runtime.messages import HttpRequest
+from runtime.messages import HttpRequest, HttpResponse
+from runtime.multiplexer import Multiplexer
+from runtime.waiting import Blocking, now
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -56,13 +62,46 @@ class Peer:
         self.listener.close()
 
 
+class Asked:
+    """A connection that is asked by ordinary calls."""
+
+    def __init__(self, waiting: Blocking | Multiplexer, port: int, **options: float) -> None:
+        self.waiting = waiting
+        self.connection = Connection("127.0.0.1", port, waiting=waiting, **options)
+
+    def exchange(self, request: HttpRequest, **options: Any) -> HttpResponse:
+        response: HttpResponse = finished(self.waiting, self.connection.exchange(request, **options))
+        return response
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def finished(waiting: Blocking | Multiplexer, exchange: Coroutine[Any, Any, Any]) -> Any:
+    answers = []
+
+    async def ask() -> None:
+        answers.append(await exchange)
+
+    if isinstance(waiting, Multiplexer):
+        waiting.run([ask()])
+    else:
+        now(ask())
+    return answers[0]
+
+
+@pytest.fixture(params=[Blocking, Multiplexer], ids=["blocking", "suspending"])
+def waiting(request) -> Blocking | Multiplexer:
+    return request.param()
+
+
 @pytest.fixture
-def peer_of() -> Iterator[Callable[..., tuple[Peer, Connection]]]:
+def peer_of(waiting: Blocking | Multiplexer) -> Iterator[Callable[..., tuple[Peer, Asked]]]:
     opened = []
 
-    def build(*steps: Callable[[socket.socket, Peer], None]) -> tuple[Peer, Connection]:
+    def build(*steps: Callable[[socket.socket, Peer], None]) -> tuple[Peer, Asked]:
         peer = Peer(*steps)
-        connection = Connection("127.0.0.1", peer.port)
+        connection = Asked(waiting, peer.port)
         opened.append((peer, connection))
         return peer, connection
 
@@ -103,9 +142,11 @@ def test_one_connection_serves_many_exchanges(peer_of) -> None:
     assert len(peer.heads) == 3
 
 
-def wait_for_end_of_stream(connection: Connection) -> None:
+def wait_for_end_of_stream(asked: Asked) -> None:
+    connection = asked.connection
     limit = time.monotonic() + 5
     while connection._socket is not None and connection._is_usable():
+        finished(asked.waiting, asked.waiting.sleep(0.001))  # a turn, in which it is heard of
         assert time.monotonic() < limit
 
 
@@ -119,10 +160,10 @@ def test_a_stale_connection_is_noticed_before_anything_is_sent(peer_of, method: 
     assert len(peer.heads) == 2
 
 
-def test_a_connection_that_was_idle_for_too_long_is_not_tried(peer_of) -> None:
+def test_a_connection_that_was_idle_for_too_long_is_not_tried(peer_of, waiting) -> None:
     """The peer may be about to close it, and a POST could not be sent again."""
     peer, _ = peer_of(answer(OK), answer(OK))
-    connection = Connection("127.0.0.1", peer.port, idle_limit_s=0)
+    connection = Asked(waiting, peer.port, idle_limit_s=0)
     for _ in range(2):
         assert connection.exchange(get("POST", b"order")).body == b"ok"
     connection.close()
@@ -184,11 +225,11 @@ def test_a_refused_retry_does_not_look_as_if_nothing_was_sent(peer_of) -> None:
         connection.exchange(get())
 
 
-def test_nobody_listens() -> None:
+def test_nobody_listens(waiting) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(ConnectRefused):
-        Connection("127.0.0.1", port).exchange(get())
+        Asked(waiting, port).exchange(get())
 
 
 @pytest.mark.parametrize("ending", [socket.socket.close, reset], ids=["close", "reset"])

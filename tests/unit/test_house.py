@@ -17,8 +17,8 @@ RUNTIME = ROOT / "runtime"
 
 # From the bottom up: a module imports from the lines above its own only. `events` is one layer as a whole.
 LAYERS = (
-    {"__init__", "values", "c_modules", "memory"},
-    {"errors", "messages", "invocation"},
+    {"__init__", "values", "c_modules", "memo", "memory", "waiting"},
+    {"errors", "messages", "invocation", "multiplexer"},
     {"json_codec", "http1", "javascript.module"},
     {"dispatch"},
     {"config"},
@@ -101,6 +101,11 @@ def test_imports_go_downward_only(path: Path) -> None:
     own = own_name(path)
     upward = {name for name in imported_from_runtime(path) if name != own and layer_of(name) >= layer_of(own)}
     assert upward == set()
+
+
+def test_every_module_has_its_layer() -> None:
+    names = {own_name(path).removesuffix(".__init__") for path in modules()}
+    assert names - set(SUBPACKAGES) == set().union(*LAYERS)
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(RUNTIME)))

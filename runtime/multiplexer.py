@@ -1,0 +1,127 @@
+"""Several coroutines in one process: while one waits, the others go on.
+
+Edge cases that decided the shape:
+
+- The kernel is told of a descriptor once, not for each wait: most wait for the same thing again and again, and a system
+  call is a microsecond. Of one that becomes ready while nobody waits for it (a peer that closes an idle connection) it
+  is told to be silent, or it would never let us sleep.
+- Who is woken is settled for all events of a turn before anybody is: a coroutine that goes on may close a descriptor,
+  and another may get its number.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from types import coroutine
+
+from .waiting import NEVER, patience
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Generator, Iterable
+    from typing import Any
+
+    from .waiting import Interests, Ready
+
+    Wait = tuple[Interests, float | None]
+    """What is waited for, and until when (epoch seconds; None: without end)."""
+    Task = Coroutine[Wait, Ready | None, None]
+
+
+class Multiplexer:
+    """Waiting that suspends: a ``waiting.Waiting``."""
+
+    suspends = True
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._told: dict[int, int] = {}  # what the kernel watches: the events of each descriptor
+        self._waits: dict[Task, Wait] = {}
+        self._waiting: dict[int, Task] = {}  # by descriptor
+        self._earliest = NEVER  # no wait ends by its time before this one
+
+    @coroutine
+    def ready(self, interests: Interests, until: float | None) -> Generator[Wait, Ready, Ready]:
+        """As ``Waiting`` has it."""
+        return (yield interests, until)
+
+    def has_come(self, interests: Interests) -> bool:
+        """As ``Waiting`` has it. What the kernel looks for would have come with this turn's events."""
+        ((descriptor, events),) = interests
+        if self._told.get(descriptor) == events:
+            return False
+        look = select.poll()
+        look.register(descriptor, events)
+        return bool(look.poll(0))
+
+    async def sleep(self, seconds: float) -> None:
+        """As ``Waiting`` has it."""
+        await self.ready((), time.time() + seconds)
+
+    def forget(self, descriptor: int) -> None:
+        """As ``Waiting`` has it. The kernel forgets it by itself."""
+        self._told.pop(descriptor, None)
+
+    def run(self, tasks: Iterable[Coroutine[Any, Any, None]]) -> None:
+        """Serve until one of the coroutines ends. Raises what that one raises."""
+        try:
+            for task in tasks:
+                self._go_on(task, None)
+            while True:
+                ready = self._epoll.poll(None if self._earliest == NEVER else patience(self._earliest))
+                for task, came in self._woken(ready):
+                    self._go_on(task, came)
+                if self._earliest != NEVER and time.time() >= self._earliest:
+                    for task in self._late(time.time()):
+                        self._go_on(task, [])
+        except StopIteration:
+            return
+
+    def _go_on(self, task: Task, came: Ready | None) -> None:
+        """Let the coroutine go on to its next wait. Raises ``StopIteration`` when there is none any more."""
+        self._waits[task] = interests, until = task.send(came)
+        for descriptor, events in interests:
+            self._waiting[descriptor] = task
+            if self._told.get(descriptor) != events:
+                self._tell(descriptor, events)
+        if until is not None and until < self._earliest:
+            self._earliest = until
+
+    def _tell(self, descriptor: int, events: int) -> None:
+        """Tell the kernel what to look for."""
+        if descriptor in self._told:
+            self._epoll.modify(descriptor, events)
+        else:
+            self._epoll.register(descriptor, events)
+        self._told[descriptor] = events
+
+    def _woken(self, ready: Ready) -> list[tuple[Task, Ready]]:
+        """Who goes on, and with what."""
+        woken = []
+        for event in ready:
+            task = self._waiting.pop(event[0], None)
+            if task is None:
+                self._silence(event[0])
+                continue
+            interests, _ = self._waits.pop(task)
+            came = [event]
+            if len(interests) > 1:
+                others = [descriptor for descriptor, _ in interests if self._waiting.pop(descriptor, None)]
+                came += [event for event in ready if event[0] in others]
+            woken.append((task, came))
+        return woken
+
+    def _silence(self, descriptor: int) -> None:
+        """Have the kernel look away."""
+        if self._told.pop(descriptor, None) is not None:
+            self._epoll.unregister(descriptor)
+
+    def _late(self, now: float) -> list[Task]:
+        """Those whose time is over."""
+        late = [task for task, (_, until) in self._waits.items() if until is not None and until <= now]
+        for task in late:
+            for descriptor, _ in self._waits.pop(task)[0]:
+                del self._waiting[descriptor]
+        self._earliest = min([until for _, until in self._waits.values() if until is not None], default=NEVER)
+        return late

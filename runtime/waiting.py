@@ -1,0 +1,94 @@
+"""Waiting for sockets and for time, in the one form that both ways of serving share.
+
+Whatever may wait is a coroutine. With one invocation at a time nothing in it ever suspends: a wait keeps the process,
+which is the fastest way, and ``now`` makes an ordinary call of it. With several at a time each wait suspends the
+coroutine, and multiplexer.py goes on with another one (docs/decisions/0011).
+"""
+
+from __future__ import annotations
+
+import select
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+    from typing import Any, Protocol, TypeVar
+
+    Returned = TypeVar("Returned")
+    Interests = tuple[tuple[int, int], ...]
+    """Descriptors, each with events of ``select.poll``."""
+    Ready = list[tuple[int, int]]
+    """Descriptors and what has come true of them, as ``select.poll`` tells it; empty when the time was over."""
+
+    class Waiting(Protocol):
+        """A way to wait."""
+
+        suspends: bool
+        """Others go on meanwhile, so that nothing may block."""
+
+        def ready(self, interests: Interests, until: float | None) -> Awaitable[Ready]:
+            """Wait for one of them to come true. ``until`` is in epoch seconds, None is no limit."""
+
+        def has_come(self, interests: Interests) -> bool:
+            """Whether the one of them is true already, as far as can be known now."""
+
+        async def sleep(self, seconds: float) -> None:
+            """Wait for that long."""
+
+        def forget(self, descriptor: int) -> None:
+            """To be called before ``descriptor`` is closed."""
+
+
+NEVER = float("inf")
+# The kernel counts in 32-bit milliseconds, and no invocation takes a day.
+LONGEST_WAIT_S = 86_400.0
+
+
+class Blocking:
+    """Waiting that keeps the whole process."""
+
+    suspends = False
+
+    def __init__(self) -> None:
+        self._interests: Interests = ()
+        self._poll: Callable[[float], Ready] = select.poll().poll
+
+    async def ready(self, interests: Interests, until: float | None) -> Ready:
+        """As ``Waiting`` has it."""
+        return self._polling(interests)(-1 if until is None else patience(until) * 1000)
+
+    def has_come(self, interests: Interests) -> bool:
+        """As ``Waiting`` has it. Half the time of a MSG_PEEK that fails."""
+        return bool(self._polling(interests)(0))
+
+    def _polling(self, interests: Interests) -> Callable[[float], Ready]:
+        if interests != self._interests:  # mostly the same is asked for
+            poll = select.poll()
+            for descriptor, events in interests:
+                poll.register(descriptor, events)
+            self._interests, self._poll = interests, poll.poll
+        return self._poll
+
+    async def sleep(self, seconds: float) -> None:
+        """As ``Waiting`` has it."""
+        time.sleep(seconds)
+
+    def forget(self, _descriptor: int) -> None:
+        """Nothing is kept of it: ``poll`` is given all descriptors with each call."""
+
+
+def patience(until: float) -> float:
+    """How many seconds a call may wait that is to end at ``until`` (epoch seconds)."""
+    return min(max(0.0, until - time.time()), LONGEST_WAIT_S)
+
+
+def now(coroutine: Coroutine[Any, Any, Returned]) -> Returned:
+    """What the coroutine returns, which waits by ``Blocking`` alone. Raises what it raises."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        returned: Returned = end.value
+        return returned
+    coroutine.close()
+    raise RuntimeError("a coroutine was suspended where nothing would go on with it")
