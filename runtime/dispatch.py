@@ -13,7 +13,7 @@ from .values import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 # The Runtime API has no authentication: whoever knows its address can take the next event or forge an answer
 # (an SSRF hole in the app is enough), so the app does not learn it. _HANDLER is ours to interpret.
@@ -26,8 +26,9 @@ HIDDEN_FROM_APP = (
 )
 # Handed from `bootstrap` to us. Lambda refuses customer variables that begin with an underscore, so none can be forged.
 PRIVATE_PREFIX = "_FAIRLEAD_"
-# What `bootstrap` hands on under the private prefix, because the interpreter would use or change it.
-KEPT_FOR_THE_APP = ("LD_PRELOAD", "LC_CTYPE")
+# What `bootstrap` hands on under the private prefix, because the interpreter would use it, or would set it, for itself
+# and its child processes, where there is no locale like LANG's (PEP 538).
+KEPT_BY_BOOTSTRAP = ("LD_PRELOAD", "LC_CTYPE")
 EXEC_WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
 # In the function's folder: Python of the user's between the event and the app.
 HOOK_FILE = "fairlead_hooks.py"
@@ -92,12 +93,21 @@ def _javascript(root: str, handler: str, runtime: str, environ: Mapping[str, str
     """The host of a JavaScript module, if the handler means one."""
     from .javascript import module  # only when the handler is neither a script nor Python
 
-    file = "" if _leaves_the_root(handler) else module.file_of(root, handler)
+    file = "" if _leaves_the_root(handler) else _first_file(module.files_of(root, handler))
     if not file:
         return Work()
     takes_requests = handler.endswith("." + module.FETCH)
-    command = module.command_of(file, handler, runtime, environ)
+    command = module.command_of(file, handler, runtime, lambda name: _on_path(name, environ.get("PATH", "")))
     return Work(command, event_mode="http" if takes_requests else "raw")
+
+
+def _first_file(paths: Iterable[str]) -> str:
+    return next(filter(_is_file, paths), "")
+
+
+def _on_path(program: str, path: str) -> str:
+    candidates = (f"{folder}/{program}" for folder in path.split(":") if folder)
+    return _first_file(found for found in candidates if posix.access(found, posix.X_OK))
 
 
 def _start_script(root: str, handler: str) -> tuple[str, ...]:
@@ -180,11 +190,17 @@ def is_same_file(one: str, other: str) -> bool:
 def app_environment(environ: Mapping[str, str], port: int) -> dict[str, str]:
     """The environment that the app gets, from ours: without what it must not know, with ``PORT``."""
     hidden = {*HIDDEN_FROM_APP, EXEC_WRAPPER}  # a wrapper is honoured once
-    kept = {k: v for k, v in environ.items() if k not in hidden and not k.startswith(PRIVATE_PREFIX)}
-    for name in KEPT_FOR_THE_APP:
+    shown = {name: value for name, value in users_environment(environ).items() if name not in hidden}
+    return {**shown, "PORT": str(port)}
+
+
+def users_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment as `bootstrap` has found it, from what it has made of it for our sake."""
+    given = {name: value for name, value in environ.items() if not name.startswith(PRIVATE_PREFIX)}
+    for name in KEPT_BY_BOOTSTRAP:
         original = environ.get(PRIVATE_PREFIX + name)
         if original:
-            kept[name] = original
-        elif original is not None:
-            kept.pop(name, None)
-    return {**kept, "PORT": str(port)}
+            given[name] = original
+        elif original is not None:  # None: started without `bootstrap`
+            given.pop(name, None)
+    return given

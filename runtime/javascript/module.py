@@ -6,13 +6,11 @@ and every other function as it is.
 
 from __future__ import annotations
 
-import posix
-
 from ..errors import InitFault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
 SUFFIXES = (".mjs", ".js", ".mts", ".ts", ".cjs", ".cts", ".jsx", ".tsx")
 # The first that is there. Bun and Deno start sooner than Node (docs/systems.md) and take TypeScript as it is.
@@ -20,22 +18,23 @@ RUNTIMES = {"bun": ("bun",), "deno": ("deno", "run", "-A"), "node": ("node",)}
 FETCH = "fetch"
 
 
-def file_of(root: str, handler: str) -> str:
-    """The module that ``path.function`` means, if it is JavaScript; else ``""``."""
+def files_of(root: str, handler: str) -> tuple[str, ...]:
+    """The modules that ``path.function`` may mean: the first that is there. None if it has not that form."""
     path, _, function = handler.rpartition(".")
     if not path or not function.isidentifier():
-        return ""
-    return next((name for suffix in SUFFIXES if _is_file(name := f"{root}/{path}{suffix}")), "")
+        return ()
+    return tuple(f"{root}/{path}{suffix}" for suffix in SUFFIXES)
 
 
-def command_of(file: str, handler: str, wanted: str, environ: Mapping[str, str]) -> tuple[str, ...]:
+def command_of(file: str, handler: str, wanted: str, on_path: Callable[[str], str]) -> tuple[str, ...]:
     """The argument vector of the host. ``wanted`` is a runtime's name, or "auto" for the first that is there.
 
-    Raises ``InitFault`` ``Runtime.HandlerNotFound`` when there is none.
+    ``on_path``: where a program is, ``""`` if it is nowhere. Raises ``InitFault`` ``Runtime.HandlerNotFound`` when
+    there is no runtime.
     """
     names = tuple(RUNTIMES) if wanted == "auto" else (wanted,)
     for name in names:
-        program = _on_path(name, environ.get("PATH", ""))
+        program = on_path(name)
         if program:
             host = __file__.rpartition("/")[0] + "/host.mjs"
             return (program, *RUNTIMES[name][1:], host, file, handler.rpartition(".")[2])
@@ -44,15 +43,3 @@ def command_of(file: str, handler: str, wanted: str, environ: Mapping[str, str])
         f"the handler {handler!r} is {file}, and there is no {' or '.join(names)} on PATH to run it:"
         f" add a runtime layer (./build-layer.sh --with-runtime {names[0]})",
     )
-
-
-def _on_path(name: str, path: str) -> str:
-    candidates = (f"{folder}/{name}" for folder in path.split(":") if folder)
-    return next((found for found in candidates if _is_file(found) and posix.access(found, posix.X_OK)), "")
-
-
-def _is_file(path: str) -> bool:
-    try:
-        return posix.stat(path).st_mode & 0o170000 == 0o100000
-    except (OSError, ValueError):
-        return False

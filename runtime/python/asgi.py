@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import time
 
-from ..errors import ClientGone, EnvironmentLost, InvocationFault, ResponseTooLarge
+from ..errors import InvocationFault, ResponseTooLarge
 from ..events.response import BODILESS
 from ..invocation import PAYLOAD_LIMIT
 from ..json_codec import utf8
 from ..web.app_client import AppAnswer
-from .alarm import Alarm, Late
+from .alarm import Alarm
 from .handover import DeadlinePassed, Handover
-from .web_callable import asked, bad_answer, check_length, head_of
+from .web_callable import Guard, asked, bad_answer, check_length, head_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,8 +62,7 @@ class AsgiApp:
         self._rules = rules
         self._current = current
         self._log = log
-        self._alarm = Alarm(ALARM_PATIENCE, ALARM_SPARES)
-        self._is_broken = False
+        self.guard = Guard(rules, Alarm(ALARM_PATIENCE, ALARM_SPARES), in_order=(DeadlinePassed,))
         self._unfinished: list[_Exchange] = []
         self._lingering: list[_Exchange] = []  # asyncio itself may forget a task that nobody knows
         self._settle_by: float | None = None
@@ -90,24 +89,7 @@ class AsgiApp:
         exchanges, self._unfinished = self._unfinished, []
         for exchange in exchanges:
             self._finish(exchange)
-        self._rules.settle()
-        if self._is_broken:
-            raise EnvironmentLost("Runtime.AppTimeout", "the app was stopped at its deadline")
-
-    def guarded(self, step: Callable[[], Any], request: HttpRequest, deadline: float | None) -> Any:
-        """What ``step``, which runs the event loop, gives. Raises ``InvocationFault`` and ``ClientGone``."""
-        try:
-            with self._alarm.until(deadline):
-                return step()
-        except (InvocationFault, ClientGone):
-            raise
-        except DeadlinePassed:
-            raise self._rules.late(request) from None
-        except Late:
-            self._is_broken = True
-            raise self._rules.late(request) from None
-        except BaseException as error:
-            raise self._rules.reported(error) from None
+        self.guard.settle()
 
     def _finish(self, exchange: _Exchange) -> None:
         limit_s = None if self._settle_by is None else max(0.0, self._settle_by - time.time())
@@ -239,7 +221,7 @@ class _Exchange:
                 pass
 
         try:
-            self._app.guarded(wait, self.request, self._deadline if limit_s else None)
+            self._app.guard.run(wait, self.request, self._deadline if limit_s else None)
         except InvocationFault:
             pass
 
@@ -248,7 +230,7 @@ class _Exchange:
             return self._handover.take(watched, self._deadline)
 
         try:
-            piece: bytes | None = self._app.guarded(take, self.request, self._deadline)
+            piece = self._app.guard.run(take, self.request, self._deadline)
             if piece is None:
                 raise bad_answer("the app has returned without having sent all of its answer")
             if self._size > self._app.max_body and not self._is_held:

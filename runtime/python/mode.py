@@ -9,7 +9,7 @@ from __future__ import annotations
 import posix
 import sys
 
-from ..dispatch import EXEC_WRAPPER, PRIVATE_PREFIX, is_same_file
+from ..dispatch import EXEC_WRAPPER, is_same_file, users_environment
 from ..errors import InitFault, SnapshotFault
 from ..extension import register
 from ..loop import serve
@@ -130,22 +130,12 @@ def become_wrapped(environ: Mapping[str, str], argv: list[str]) -> None:
         raise InitFault("Runtime.InvalidConfig", message) from None
 
 
-def users_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment as it was before `bootstrap` changed it."""
-    preload = environ.get(PRIVATE_PREFIX + "LD_PRELOAD")
-    own = {name: value for name, value in environ.items() if not name.startswith(PRIVATE_PREFIX)}
-    return {**own, "LD_PRELOAD": preload} if preload else own
-
-
 def prepare(config: Config, environ: Mapping[str, str], argv: list[str], log: Log) -> HandlerLogs:
     """Make this interpreter one in which the user's code finds what it finds on Lambda's managed runtime."""
     given = users_environment(environ)
-    for name in environ.keys() - given.keys():
-        posix.environ.pop(name.encode(), None)  # the dictionary that os.environ will be made of
-        posix.unsetenv(name)
-    if "LD_PRELOAD" in given:  # for child processes
-        posix.environ[b"LD_PRELOAD"] = given["LD_PRELOAD"].encode("utf-8", "surrogateescape")
-        posix.putenv("LD_PRELOAD", given["LD_PRELOAD"])
+    if "LC_CTYPE" in environ:  # what CPython sets where there is no locale (PEP 538) is what any Python process has
+        given["LC_CTYPE"] = environ["LC_CTYPE"]
+    _put_back(given, environ)
     logs = handler_logs.install(environ)
     customise(environ, log)
     sys.path[:0] = [*code_folders(environ), *python_path(environ)]
@@ -153,6 +143,20 @@ def prepare(config: Config, environ: Mapping[str, str], argv: list[str], log: Lo
     _add_builtins()
     _forget_own_command()
     return logs
+
+
+def _put_back(given: Mapping[str, str], environ: Mapping[str, str]) -> None:
+    """Make the process's environment ``given``; it is ``environ``. There are two of it, which have to agree.
+
+    ``os.environ`` will be made of the one dictionary; C libraries, and child processes that are given none, have the
+    other.
+    """
+    for name in environ.keys() - given.keys():
+        posix.environ.pop(name.encode(), None)
+        posix.unsetenv(name)
+    for name, value in given.items() - environ.items():
+        posix.environ[name.encode()] = value.encode("utf-8", "surrogateescape")
+        posix.putenv(name, value)
 
 
 def code_folders(environ: Mapping[str, str]) -> list[str]:

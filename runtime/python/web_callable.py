@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from ..errors import AppTimeout, InvocationFault
+from ..errors import AppTimeout, ClientGone, EnvironmentLost, InvocationFault
 from ..events.lenient import mapping
 from ..events.target import octets_of
 from ..http1 import field_text
@@ -17,18 +17,21 @@ from ..json_codec import loads
 from ..messages import HttpResponse, header
 from ..values import NamedTuple
 from ..web.app_client import COMPRESSED_TIMES
+from .alarm import Alarm, Late
 from .handler import HandlerExit, reported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any
+    from collections.abc import Callable, Iterable
+    from typing import Any, TypeVar
 
     from ..config import Config
     from ..invocation import Invocation
     from ..messages import HttpRequest
     from .lambda_context import LambdaContext
     from .logs import HandlerLogs
+
+    Returned = TypeVar("Returned")
 
 PREFIX = "x-forwarded-prefix"  # set by events/request.py when FAIRLEAD_REMOVE_BASE_PATH has applied
 NOBODY = "127.0.0.1"  # who asks when no client does, but a trigger or the console's test button
@@ -154,3 +157,40 @@ class Rules:
         """Raises ``HandlerExit`` when the app has ended the process while its answer was being sent."""
         if self._exit:
             raise self._exit
+
+
+class Guard:
+    """Runs code of the app's, which may raise what it likes and take as long as it likes.
+
+    ``in_order``: what comes when the app is not done at the deadline and was left so that it can go on.
+    """
+
+    def __init__(self, rules: Rules, alarm: Alarm, in_order: tuple[type[Exception], ...] = ()) -> None:
+        self._rules = rules
+        self._alarm = alarm
+        self._in_order = in_order
+        self._is_broken = False
+
+    def run(self, step: Callable[[], Returned], request: HttpRequest, deadline: float | None) -> Returned:
+        """What ``step`` gives. ``deadline`` is in epoch seconds. Raises ``InvocationFault`` and ``ClientGone``."""
+        try:
+            with self._alarm.until(deadline):
+                return step()
+        except (InvocationFault, ClientGone):
+            raise
+        except self._in_order:
+            raise self._rules.late(request) from None
+        except Late:
+            self._is_broken = True
+            raise self._rules.late(request) from None
+        except BaseException as error:
+            raise self._rules.reported(error) from None
+
+    def settle(self) -> None:
+        """Raises what ``Rules.settle`` does, and ``EnvironmentLost``.
+
+        An app that was stopped somewhere in its code is not called again.
+        """
+        self._rules.settle()
+        if self._is_broken:
+            raise EnvironmentLost("Runtime.AppTimeout", "the app was stopped at its deadline")

@@ -10,14 +10,14 @@ from __future__ import annotations
 import io
 import sys
 
-from ..errors import ClientGone, EnvironmentLost, InvocationFault, ResponseTooLarge
+from ..errors import ClientGone, InvocationFault, ResponseTooLarge
 from ..events.response import BODILESS
 from ..invocation import PAYLOAD_LIMIT
 from ..json_codec import utf8
 from ..web.app_client import AppAnswer
-from .alarm import Alarm, Late
+from .alarm import Alarm
 from .watch import Watch
-from .web_callable import asked, bad_answer, check_length, head_of
+from .web_callable import Guard, asked, bad_answer, check_length, head_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ class WsgiApp:
         self._application = application
         self._rules = rules
         self._current = current
-        self._alarm = Alarm()
-        self._is_broken = False
+        self._guard = Guard(rules, Alarm())
 
     async def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
         """As ``App`` has it."""
@@ -82,29 +81,14 @@ class WsgiApp:
         return AppAnswer(answer.head, answer)
 
     async def settle(self) -> None:
-        """As ``App`` has it. An app that was stopped somewhere in its code is not called again."""
-        self._rules.settle()
-        if self._is_broken:
-            raise EnvironmentLost("Runtime.AppTimeout", "the app was stopped at its deadline")
-
-    def guarded(self, step: Callable[[], Any], request: HttpRequest, deadline: float | None) -> Any:
-        """What ``step``, which runs code of the app's, gives. Raises ``InvocationFault`` and ``ClientGone``."""
-        try:
-            with self._alarm.until(deadline):
-                return step()
-        except (InvocationFault, ClientGone):
-            raise
-        except Late:
-            self._is_broken = True
-            raise self._rules.late(request) from None
-        except BaseException as error:
-            raise self._rules.reported(error) from None
+        """As ``App`` has it."""
+        self._guard.settle()
 
     def _called(self, request: HttpRequest, invocation: Invocation) -> _Answer:
         deadline = self._rules.deadline(invocation)
-        answer = _Answer(self, request, deadline)
+        answer = _Answer(self._guard, request, deadline)
         environ = self._environ(request)
-        self.guarded(lambda: answer.start(self._application, environ), request, deadline)
+        self._guard.run(lambda: answer.start(self._application, environ), request, deadline)
         return answer
 
     def _environ(self, request: HttpRequest) -> Environ:
@@ -150,8 +134,8 @@ def _fields(request: HttpRequest) -> dict[str, str]:
 class _Answer:
     """One call of the app, as the ``invocation.AppBody`` that comes of it."""
 
-    def __init__(self, app: WsgiApp, request: HttpRequest, deadline: float | None) -> None:
-        self._app = app
+    def __init__(self, guard: Guard, request: HttpRequest, deadline: float | None) -> None:
+        self._guard = guard
         self._request = request
         self._deadline = deadline
         self._head: HttpResponse | None = None
@@ -191,8 +175,7 @@ class _Answer:
 
     def next(self, watched: int) -> bytes:
         """The same as an ordinary call."""
-        piece: bytes = self._app.guarded(lambda: self._next(watched), self._request, self._deadline)
-        return piece
+        return self._guard.run(lambda: self._next(watched), self._request, self._deadline)
 
     def close(self) -> None:
         """As ``invocation.AppBody`` has it: the iterable is told, whatever has happened."""
@@ -201,7 +184,7 @@ class _Answer:
         close = getattr(iterable, "close", None)
         if close:
             try:
-                self._app.guarded(close, self._request, self._deadline)
+                self._guard.run(close, self._request, self._deadline)
             except InvocationFault:
                 pass  # it is in the log, and the answer is what it is
 

@@ -20,6 +20,7 @@ another client would have been answered otherwise.
 
 from __future__ import annotations
 
+from ..memo import Memo
 from ..messages import HttpResponse, header, header_values, is_token
 from ..values import NamedTuple
 
@@ -202,20 +203,6 @@ def _weight(parameter: str) -> int | None:
 _UNCODED = Choice(None, True)
 
 
-class _Choices(dict[str, Choice]):
-    """An Accept-Encoding value -> the choice. Remembers a bounded number of them: browsers send the same few."""
-
-    def __init__(self, codings: Sequence[Coding]) -> None:
-        super().__init__()
-        self._codings = codings
-
-    def __missing__(self, accept_encoding: str) -> Choice:
-        choice = choose(accept_encoding, self._codings)
-        if len(self) < 256 and len(accept_encoding) <= 128:
-            self[accept_encoding] = choice
-        return choice
-
-
 # ---- which types ----------------------------------------------------------------------------------------------------
 
 # How many quarters of its body a coded one may have, for a body that travels as text and for one that is base64 anyway:
@@ -290,17 +277,7 @@ def _quarters(content_type: str) -> int:
     return _BASE64_QUARTERS if media_type in _OTHER_TYPES else 0
 
 
-class _Quarters(dict[str, int]):
-    """The same, for Content-Type values; remembers a bounded number of them."""
-
-    def __missing__(self, content_type: str) -> int:
-        quarters = _quarters(content_type)
-        if len(self) < 256 and len(content_type) <= 128:
-            self[content_type] = quarters
-        return quarters
-
-
-_QUARTERS = _Quarters()
+_QUARTERS = Memo(_quarters, count=256, length=128)
 
 # ---- the answer -----------------------------------------------------------------------------------------------------
 
@@ -309,7 +286,7 @@ class Compressor:
     """Compresses answers with ``codings``, of which the first is preferred: those of ``available()``."""
 
     def __init__(self, codings: Sequence[Coding]) -> None:
-        self._choices = _Choices(codings)
+        self._choices: Memo[str, Choice] = Memo(lambda value: choose(value, codings), count=256, length=128)
 
     def buffered(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         """The answer to send for ``response``, the whole answer to ``request``: compressed where that pays."""

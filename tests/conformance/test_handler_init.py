@@ -375,18 +375,69 @@ def test_the_environment_is_the_functions_own(api: FakeRuntimeApi, start: Start,
     assert seen["cwd"] == str(tmp_path)
 
 
-def test_what_is_to_be_preloaded_reaches_child_processes(api: FakeRuntimeApi, start: Start) -> None:
-    """`bootstrap` keeps it from our own interpreter."""
-    source = (
-        "import os, subprocess\n"
-        "def handler(event, context):\n"
-        "    child = subprocess.run(['/bin/sh', '-c', 'echo $LD_PRELOAD'], capture_output=True, text=True)\n"
-        "    return [os.environ['LD_PRELOAD'], child.stdout.strip()]\n"
-    )
-    request_id = api.add_event({})
-    # libc itself: it is loaded anyhow, so that nothing changes for those who preload it.
-    start("app.handler", {"app.py": source}, LD_PRELOAD="libc.so.6")
-    assert api.wait_answer(request_id).document == ["libc.so.6", "libc.so.6"]
+# What the function was given, and what `bootstrap` and the interpreter make of it: `os.environ`, the environment of C
+# (`env` is started with it) and that of a wrapper, which has it from yet another place.
+BOTH_ENVIRONMENTS = """import os, subprocess
+def handler(names, context):
+    child = dict(line.split("=", 1) for line in subprocess.check_output("env", text=True).splitlines())
+    return [{name: seen[name] for name in names if name in seen} for seen in (os.environ, child)]
+"""
+LOCALE = {"LANG": "en_US.UTF-8", "LC_ALL": None}  # as on Lambda, where there is no such locale
+# libc itself: it is loaded anyhow, so that nothing changes for those who preload it.
+GIVEN = {
+    "nothing": {"LD_PRELOAD": None, "LC_CTYPE": None},
+    "preload": {"LD_PRELOAD": "libc.so.6", "LC_CTYPE": None},
+    "a locale that is not there": {"LD_PRELOAD": None, "LC_CTYPE": "en_US.UTF-8"},
+    "the locale that CPython replaces": {"LD_PRELOAD": None, "LC_CTYPE": "C"},
+    "a locale that is there": {"LD_PRELOAD": None, "LC_CTYPE": "C.UTF-8"},
+    "both": {"LD_PRELOAD": "libc.so.6", "LC_CTYPE": "POSIX"},
+}
+WRAPPER = '#!/bin/sh\nexport WRAPPED="$WRAPPED yes" SEEN="${LD_PRELOAD-none} ${LC_CTYPE-none}"\nexec "$@"\n'
+
+
+def wrapper_in(folder: Path) -> str:
+    path = folder / "wrap"
+    path.write_text(WRAPPER)
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
+def test_what_is_kept_from_the_interpreter_reaches_the_handler_and_its_child_processes(
+    api: FakeRuntimeApi, start: Start, given: dict[str, str | None]
+) -> None:
+    request_id = api.add_event([*given])
+    start("app.handler", {"app.py": BOTH_ENVIRONMENTS}, **LOCALE, **given)
+    assert api.wait_answer(request_id).document == [as_any_python_has(given)] * 2
+
+
+@pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
+def test_a_wrapper_too_gets_what_is_kept_from_the_interpreter(
+    api: FakeRuntimeApi, start: Start, tmp_path: Path, given: dict[str, str | None]
+) -> None:
+    """It runs `bootstrap` again, which must not take what the first interpreter has set for the function's own."""
+    request_id = api.add_event([*given, "SEEN"])
+    wrapper = wrapper_in(tmp_path)
+    start("app.handler", {"app.py": BOTH_ENVIRONMENTS}, AWS_LAMBDA_EXEC_WRAPPER=wrapper, **LOCALE, **given)
+    seen = {**as_any_python_has(given), "SEEN": " ".join(value or "none" for value in given.values())}
+    assert api.wait_answer(request_id).document == [seen, seen]
+
+
+def as_any_python_has(given: dict[str, str | None]) -> dict[str, str]:
+    """What a Python process has of it: where there is no such locale it sets another one, for its children too."""
+    command = [PYTHON, "-IS", "-c", f"import json, os; print(json.dumps({{k: os.environ.get(k) for k in {[*given]}}}))"]
+    environment = {name: value for name, value in present({**LOCALE, **given}).items() if name != "LD_PRELOAD"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return present({**json.loads(done.stdout), "LD_PRELOAD": given["LD_PRELOAD"]})
+
+
+def test_without_a_locale_the_interpreter_sets_one_for_itself() -> None:
+    """Guards the cases above."""
+    assert as_any_python_has(GIVEN["nothing"]) == {"LC_CTYPE": "C.UTF-8"}
+
+
+def present(given: dict[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def test_a_sitecustomize_on_pythonpath_runs_first(api: FakeRuntimeApi, start: Start, tmp_path: Path) -> None:
@@ -403,15 +454,9 @@ def test_a_sitecustomize_on_pythonpath_runs_first(api: FakeRuntimeApi, start: St
     assert "ValueError: later" in process.stderr
 
 
-WRAPPER = '#!/bin/sh\nexport WRAPPED="$WRAPPED yes"\nexec "$@"\n'
-
-
 def test_a_wrapper_runs_once_around_the_process(api: FakeRuntimeApi, start: Start, tmp_path: Path) -> None:
-    wrapper = tmp_path / "wrap"
-    wrapper.write_text(WRAPPER)
-    wrapper.chmod(0o755)
     request_id = api.add_event({})
-    process = start("app.handler", {"app.py": LOOK}, AWS_LAMBDA_EXEC_WRAPPER=str(wrapper), WRAPPED="")
+    process = start("app.handler", {"app.py": LOOK}, AWS_LAMBDA_EXEC_WRAPPER=wrapper_in(tmp_path), WRAPPED="")
     environment = api.wait_answer(request_id).document["environment"]
     assert environment["WRAPPED"] == " yes"
     assert "AWS_LAMBDA_EXEC_WRAPPER" not in environment

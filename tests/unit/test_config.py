@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runtime.config import Config
-from runtime.dispatch import app_environment
+from runtime.dispatch import app_environment, users_environment
 from runtime.errors import InitFault
 
 RUNNABLE = {"FAIRLEAD_COMMAND": "serve"}
@@ -162,6 +162,20 @@ def test_the_app_gets_port_and_not_what_it_must_not_know() -> None:
         "NODE_OPTIONS": "--enable-source-maps",
         "LD_PRELOAD": "/opt/lib/x.so",
     }
+
+
+@pytest.mark.parametrize(
+    ("kept", "seen"),
+    [
+        pytest.param({"_FAIRLEAD_LC_CTYPE": "C"}, {"LC_CTYPE": "C"}, id="it was given"),
+        pytest.param({"_FAIRLEAD_LC_CTYPE": ""}, {}, id="it was not given"),
+        pytest.param({}, {"LC_CTYPE": "C.UTF-8"}, id="bootstrap was not there"),
+    ],
+)
+def test_what_the_interpreter_has_set_is_taken_back(kept: dict[str, str], seen: dict[str, str]) -> None:
+    given = {"LC_CTYPE": "C.UTF-8", "LANG": "en_US.UTF-8", **kept}
+    assert users_environment(given) == {"LANG": "en_US.UTF-8", **seen}
+    assert app_environment(given, 3000) == {"LANG": "en_US.UTF-8", "PORT": "3000", **seen}
 
 
 @pytest.fixture

@@ -46,6 +46,13 @@ def test_the_runtime_can_be_named(root: Path) -> None:
     assert chosen(root, "index.fetch", FAIRLEAD_JAVASCRIPT_RUNTIME="node").command[0] == f"{root}/bin/node"
 
 
+def test_a_runtime_is_a_file_that_may_be_run(root: Path) -> None:
+    (root / "a" / "bun").mkdir(parents=True)
+    (root / "b").mkdir()
+    (root / "b" / "bun").write_text("")
+    assert chosen(root, "index.fetch", PATH=f"{root}/a:{root}/b:{root}/bin").command[0] == f"{root}/bin/bun"
+
+
 def test_python_comes_first(root: Path) -> None:
     assert chosen(root, "both.handler").handler == "both.handler"
 
