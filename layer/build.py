@@ -151,6 +151,7 @@ class _Build:
             shutil.copyfile(source, tree / name)
         # Docstrings are in the sources. Without them there is a sixth less to read at each cold start.
         self.origin.toolchain.compile(tree, tree / SOURCES, optimize=2)
+        self.origin.toolchain.bundle(tree, f"{SOURCES}/fairlead")
         # The .pyc goes where it is imported from and the .py stays where it is read: beside each other, each import
         # would have to look at the .py first. The .pyc names the .py, so tracebacks show its lines.
         # JavaScript is run as it is written, from where Python finds it.

@@ -51,6 +51,10 @@ class Toolchain:
             *("-o", str(optimize), "-s", str(tree), "-p", MOUNT, *map(str, sources)),
         )
 
+    def bundle(self, tree: Path, package: str) -> None:
+        """Put the modules of a start into one ``.pyc``, below ``package`` in ``tree``; bundle.py has the details."""
+        self.run("-X", "no_debug_ranges", HERE / "bundle.py", tree / package, Path(MOUNT) / package)
+
     def pack(self, target: Path, tree: Path, epoch: int, *base: Path) -> None:
         """Pack ``tree``; archive.py has the details."""
         self.run(HERE / "archive.py", target, tree, str(epoch), str(self._libdeflate or ""), *base)

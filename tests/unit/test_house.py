@@ -17,7 +17,7 @@ RUNTIME = ROOT / "runtime"
 
 # From the bottom up: a module imports from the lines above its own only. `events` is one layer as a whole.
 LAYERS = (
-    {"__init__", "values", "c_modules", "memo", "memory", "waiting"},
+    {"__init__", "bundled", "values", "c_modules", "memo", "memory", "waiting"},
     {"errors", "messages", "invocation", "multiplexer"},
     {"json_codec", "http1", "javascript.module"},
     {"dispatch"},
