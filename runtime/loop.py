@@ -24,13 +24,17 @@ if TYPE_CHECKING:
 async def serve(api: RuntimeApi, handler: Handler) -> None:
     """Answer invocations. Raises ``RuntimeApiFault``, or ``EnvironmentLost`` when this process is of no more use."""
     while True:
-        invocation = await api.next()
-        try:
-            result = await handler.handle(invocation)
-        except InvocationFault as fault:
-            await api.fail(invocation, fault)
-            if isinstance(fault, EnvironmentLost):
-                raise
-        else:  # outside of the try: once a response has begun, failure can no longer be reported
-            await api.respond(invocation, result)
+        await _serve_one(api, handler, await api.next())
         await handler.settle()
+
+
+async def _serve_one(api: RuntimeApi, handler: Handler, invocation: Invocation) -> None:
+    """Answer it. On return event and answer are let go of: while the next one is awaited, megabytes would be held."""
+    try:
+        result = await handler.handle(invocation)
+    except InvocationFault as fault:
+        await api.fail(invocation, fault)
+        if isinstance(fault, EnvironmentLost):
+            raise
+    else:  # outside of the try: once a response has begun, failure can no longer be reported
+        await api.respond(invocation, result)

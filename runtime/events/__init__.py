@@ -7,8 +7,10 @@ docs/events.md describes the result for users, tests/data/events holds one case 
 from __future__ import annotations
 
 from ..invocation import PAYLOAD_LIMIT
+from ..json_codec import loads
 from ..values import NamedTuple
 from . import alb, http_api, lattice, rest_api, shapes, trigger, warnings, websocket
+from .binary import LARGE
 from .options import EnvironmentConfig, EventOptions
 from .prelude import CONTENT_TYPE as STREAM_TYPE
 from .prelude import to_prelude
@@ -32,6 +34,7 @@ __all__ = [
     "EventFormat",
     "EventOptions",
     "detect",
+    "event_of",
     "fault_of",
     "to_prelude",
 ]
@@ -104,6 +107,18 @@ FORMATS = (
     _trigger("trigger", lambda _event: True),
 )
 TRIGGER = FORMATS[-1]
+
+
+def event_of(payload: bytes) -> object:
+    """The event that ``payload`` spells, for the functions of its format. Raises as ``json_codec.loads``.
+
+    A large body is a ``binary.LargeBody``, so this is not the event to show to anybody.
+    """
+    if len(payload) < LARGE:
+        return loads(payload)
+    from .large_body import event_of as with_body_apart  # many functions never get an upload
+
+    return with_body_apart(payload)
 
 
 def detect(event: object) -> EventFormat:

@@ -27,10 +27,24 @@ def encode(octets: bytes) -> bytes:
     return binascii.b2a_base64(octets, newline=False)
 
 
+class LargeBody:
+    """The body of an event that was read for its octets (large_body.py): neither text nor bytes by itself."""
+
+    __slots__ = ("octets", "text")
+
+    def __init__(self, octets: bytes, text: bytes | memoryview) -> None:
+        self.octets = octets  # decoded, where the event says that it is base64
+        self.text = text  # as the event spells it, in UTF-8
+
+
 def decode(text: str) -> bytes:
     """What ``text`` spells, strictly: ``ValueError`` for any character too many. Padding may be missing."""
-    padded = text + "=" * (-len(text) % 4)
-    if len(text) >= LARGE and (fast := _fast_pair()):
+    return decode_padded(text + "=" * (-len(text) % 4))
+
+
+def decode_padded(padded: str | memoryview) -> bytes:
+    """The same of text, or of its bytes, in which padding may not be missing."""
+    if len(padded) >= LARGE and (fast := _fast_pair()):
         decoded: bytes = fast[1](padded, None, True)
         return decoded
     return binascii.a2b_base64(padded, strict_mode=True)

@@ -7,7 +7,7 @@ from ..errors import BadRequest
 from ..json_codec import utf8
 from ..messages import HttpRequest, header, header_values, is_token
 from ..values import NamedTuple
-from .binary import decode
+from .binary import LargeBody, decode
 from .context import context_lines
 from .fields import TRACE_ID, clean, is_safe
 from .lenient import items, mapping, text
@@ -122,9 +122,10 @@ def _body(event: dict[str, Any]) -> bytes:
     body = event.get("body")
     if body is None or body == "":
         return b""
-    if event.get("isBase64Encoded") in (True, "true"):
-        return _decoded(body)
-    return utf8(text(body))
+    is_base64 = event.get("isBase64Encoded") in (True, "true")
+    if isinstance(body, LargeBody):
+        return body.octets if is_base64 else bytes(body.text)
+    return _decoded(body) if is_base64 else utf8(text(body))
 
 
 def _decoded(body: object) -> bytes:

@@ -136,12 +136,19 @@ def payload(head: dict[str, object], lines: list[Line], response: HttpResponse) 
     The body is put between the bytes of the rest: through the encoder it would be copied several times.
     """
     body = b"" if response.status in BODILESS else response.body
-    text = text_of(lines, body)
     start = dumps(head)[:-1]
-    if text is not None:
-        quoted = quote(text) if len(body) < LARGE else quote_large(body)
+    quoted = _quoted(lines, body)
+    if quoted is not None:
         return b"".join((start, b',"body":', quoted, b',"isBase64Encoded":false}'))
     return b"".join((start, b',"body":"', encode(body), b'","isBase64Encoded":true}'))
+
+
+def _quoted(lines: list[Line], body: bytes) -> bytes | None:
+    """``body`` as a JSON string, or None when only base64 carries it."""
+    if len(body) >= LARGE:  # what it is as text is not kept: that would be one more copy of megabytes
+        return None if text_of(lines, body) is None else quote_large(body)
+    text = text_of(lines, body)
+    return None if text is None else quote(text)
 
 
 class BinaryBody(bytes):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from ..errors import BadRequest, EnvironmentLost, FunctionFailed, InvocationFault, ResponseTooLarge
-from ..events import STREAM_TYPE, TRIGGER, BinaryBody, detect, to_prelude
+from ..events import STREAM_TYPE, TRIGGER, BinaryBody, detect, event_of, to_prelude
 from ..invocation import Invocation, Result, StreamedResult
-from ..json_codec import loads
 from ..messages import HttpResponse
 
 TYPE_CHECKING = False
@@ -30,7 +29,7 @@ class WebHandler:
         app: App,
         options: EventOptions,
         log: Log,
-        decode: Callable[[bytes], object] = loads,
+        decode: Callable[[bytes], object] = event_of,
     ) -> None:
         self._app = app
         self._options = options

@@ -152,6 +152,7 @@ class ObservedHandler:
         invocation, self._invocation = self._invocation, None
         if invocation:
             self._tell(invocation, (time.monotonic() - self._started) * 1000)
+            self._app.clear()
         await self._handler.settle()
 
     def _tell(self, invocation: Invocation, total_ms: float) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ..events import EnvironmentConfig, EventOptions
-from ..json_codec import loads
+from ..events import EnvironmentConfig, EventOptions, event_of
 from ..values import NamedTuple
 from .handler import WebHandler
 from .surroundings import observers_of, surrounded
@@ -31,7 +30,7 @@ class WebParts(NamedTuple):
     began: float  # epoch seconds: when the environment was started,
     ready: float  # and when the app was ready
     app_group: Callable[[], int]  # tells the app's process group; 0: it has none of its own
-    decode: Callable[[bytes], object] = loads  # of the event
+    decode: Callable[[bytes], object] = event_of  # of the event
 
     def handler_of(self, app: App) -> Handler:
         """What turns an invocation into a question to the app, with all that is configured around it."""
