@@ -291,9 +291,8 @@ STREAMED = Suite(
     also=FIRST_BYTE,
 )
 
-_EACH_WAITS = (
-    "each process is woken three times per invocation;"
-    " a thread of the peer that is awake takes up what has come for the others"
+_ALL_BUSY = (
+    "both cores are busy, half of the time with the kernel, the app and the mock; the rest takes an interpreter longer"
 )
 _TOGETHER = (
     Case(
@@ -302,9 +301,9 @@ _TOGETHER = (
         4000,
         1000,
         memory="8 invocations at a time",
-        why_behind=_EACH_WAITS,
+        why_behind=_ALL_BUSY,
     ),
-    Case("the app waits for 5 ms", function_url("GET", "/sleep?5"), 1200, 80, why_behind=_EACH_WAITS),
+    Case("the app waits for 5 ms", function_url("GET", "/sleep?5"), 1200, 80, why_behind="waiting is most of it"),
 )
 CONCURRENT = Suite(
     "8 invocations at a time",
@@ -335,11 +334,11 @@ HANDLED = Suite(
 SUITES = (BUFFERED, STREAMED, CONCURRENT, HANDLED)
 
 # The same for the rows of memory and of cold starts, by their name.
-_START = "while the app starts we compute for 14 ms (bash, interpreter, modules), the peer for 3 ms"
+_START = "while the app starts we compute for 12 ms (bash, interpreter, modules), the peer for 3 ms"
 WHY_BEHIND = {
     "after small requests": "an interpreter and its modules, against one native program",
     "after streams of 20 MB": "an interpreter and its modules, against one native program",
-    "8 invocations at a time": "a process for each ([0011](decisions/0011-pollers-are-processes.md))",
+    "8 invocations at a time": "an interpreter for each core ([0014](decisions/0014-pollers-share-processes.md))",
     "after bodies of 5.5 MB": "freed blocks are kept for the next body ([0008](decisions/0008-large-bodies.md))",
     "all cores": _START,
     "one core": f"{_START}; the app shares the core",

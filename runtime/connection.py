@@ -83,7 +83,9 @@ class Connection:
         self, request: HttpRequest, deadline: float | None = None, max_body: int | None = None
     ) -> HttpResponse:
         """``exchange_bytes`` for a request value."""
-        return await self.exchange_bytes(request.method, render_head(request), request.body, deadline, max_body)
+        reader = await self._answered(request.method, render_head(request), request.body, deadline, max_body)
+        assert reader.response is not None
+        return reader.response
 
     async def exchange_bytes(
         self, method: str, head: bytes, body: bytes = b"", deadline: float | None = None, max_body: int | None = None
@@ -191,37 +193,27 @@ class Connection:
         is_head_enough: bool = False,
     ) -> ResponseReader:
         """Send, and receive the answer or its head; once more when that is allowed."""
-        may_repeat = self._is_usable() and method in IDEMPOTENT
-        reader = ResponseReader(method, max_body)
-        try:
-            await self._attempt(reader, head, body, deadline, is_head_enough)
-            return reader
-        except ConnectionLost:
-            if not may_repeat or reader.started:
-                raise
-        reader = ResponseReader(method, max_body)
-        try:
-            await self._attempt(reader, head, body, deadline, is_head_enough)
-        except ConnectRefused as refused:
-            raise ConnectionLost("the connection was lost, and then refused") from refused
-        return reader
-
-    async def _attempt(
-        self, reader: ResponseReader, head: bytes, body: bytes, deadline: float | None, is_head_enough: bool
-    ) -> None:
-        try:
-            sock = self._socket or await self._open(deadline)
-            if self._blocks:
-                self._limit_waits(sock, deadline)
-            if len(head) + len(body) < JOIN_LIMIT:
-                self._is_sound = self._send(sock, head + body if body else head)
-            else:
-                self._is_sound = await self._send_large(sock, reader, head, body, deadline)
-            while reader.response is None and not (is_head_enough and reader.has_head):
-                await self._receive(sock, reader, deadline)
-        except BaseException:  # a signal handler's exit included: half an exchange must not be taken up again
-            self.close()
-            raise
+        may_repeat, was_lost = self._is_usable() and method in IDEMPOTENT, False
+        while True:
+            reader = ResponseReader(method, max_body)
+            try:
+                sock = self._socket or await self._open(deadline)
+                if self._blocks:
+                    self._limit_waits(sock, deadline)
+                if len(head) + len(body) < JOIN_LIMIT:
+                    self._is_sound = self._send(sock, head + body if body else head)
+                else:
+                    self._is_sound = await self._send_large(sock, reader, head, body, deadline)
+                while reader.response is None and not (is_head_enough and reader.has_head):
+                    await self._receive(sock, reader, deadline)
+                return reader
+            except BaseException as error:  # a signal handler's exit included: half an exchange is never taken up again
+                self.close()
+                if was_lost and isinstance(error, ConnectRefused):
+                    raise ConnectionLost("the connection was lost, and then refused") from error
+                if not (may_repeat and isinstance(error, ConnectionLost)) or reader.started:
+                    raise
+                may_repeat, was_lost = False, True
 
     async def _open(self, deadline: float | None) -> socket.socket:
         sock = socket.socket(self._family, socket.SOCK_STREAM)

@@ -65,28 +65,26 @@ class Multiplexer:
 
     def run(self, tasks: Iterable[Coroutine[Any, Any, None]]) -> None:
         """Serve until one of the coroutines ends. Raises what that one raises."""
+        woken: list[tuple[Task, Ready | None]] = [(task, None) for task in tasks]
         try:
-            for task in tasks:
-                self._go_on(task, None)
             while True:
-                ready = self._epoll.poll(None if self._earliest == NEVER else patience(self._earliest))
-                for task, came in self._woken(ready):
-                    self._go_on(task, came)
-                if self._earliest != NEVER and time.time() >= self._earliest:
-                    for task in self._late(time.time()):
-                        self._go_on(task, [])
-        except StopIteration:
+                for task, came in woken:
+                    self._waits[task] = interests, until = task.send(came)
+                    for descriptor, events in interests:
+                        self._waiting[descriptor] = task
+                        if self._told.get(descriptor) != events:
+                            self._tell(descriptor, events)
+                    if until is not None and until < self._earliest:
+                        self._earliest = until
+                if self._earliest == NEVER:
+                    woken = self._woken(self._epoll.poll())
+                else:
+                    woken = self._woken(self._epoll.poll(patience(self._earliest)))
+                    now = time.time()
+                    if now >= self._earliest:
+                        woken += self._late(now)
+        except StopIteration:  # it waits for nothing any more
             return
-
-    def _go_on(self, task: Task, came: Ready | None) -> None:
-        """Let the coroutine go on to its next wait. Raises ``StopIteration`` when there is none any more."""
-        self._waits[task] = interests, until = task.send(came)
-        for descriptor, events in interests:
-            self._waiting[descriptor] = task
-            if self._told.get(descriptor) != events:
-                self._tell(descriptor, events)
-        if until is not None and until < self._earliest:
-            self._earliest = until
 
     def _tell(self, descriptor: int, events: int) -> None:
         """Tell the kernel what to look for."""
@@ -96,9 +94,9 @@ class Multiplexer:
             self._epoll.register(descriptor, events)
         self._told[descriptor] = events
 
-    def _woken(self, ready: Ready) -> list[tuple[Task, Ready]]:
+    def _woken(self, ready: Ready) -> list[tuple[Task, Ready | None]]:
         """Who goes on, and with what."""
-        woken = []
+        woken: list[tuple[Task, Ready | None]] = []
         for event in ready:
             task = self._waiting.pop(event[0], None)
             if task is None:
@@ -117,11 +115,11 @@ class Multiplexer:
         if self._told.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
 
-    def _late(self, now: float) -> list[Task]:
+    def _late(self, now: float) -> list[tuple[Task, Ready | None]]:
         """Those whose time is over."""
         late = [task for task, (_, until) in self._waits.items() if until is not None and until <= now]
         for task in late:
             for descriptor, _ in self._waits.pop(task)[0]:
                 del self._waiting[descriptor]
         self._earliest = min([until for _, until in self._waits.values() if until is not None], default=NEVER)
-        return late
+        return [(task, []) for task in late]
