@@ -36,7 +36,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .waiting import Interests, Ready, Waiting
+    from .waiting import Interests, Waiting
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 # One segment is worth a copy: below this a body is joined to its head.
@@ -73,6 +73,7 @@ class Connection:
         self._waiting: Waiting = waiting or Blocking()
         self._blocks = not self._waiting.suspends
         self._readable: Interests = ()  # what is mostly waited for, as ``Waiting`` wants it
+        self._either: Interests = ()
         self._is_flowing = False  # of an answer that is passed on, more is likely to be there already
         self._timed = 0.0  # after how many seconds a receive on the open socket returns at the latest; 0: never
         self.while_idle: Callable[[], None] | None = None
@@ -118,7 +119,7 @@ class Connection:
             while True:
                 sock = self.lent()
                 if not (self._is_flowing and self._blocks):  # where others wait, they have their turn
-                    await self._await_data(deadline, watched)
+                    await self._await_data(self._readable_with(watched), deadline)
                 try:
                     data = sock.recv(STREAM_SIZE if self._is_flowing else RECEIVE_SIZE, socket.MSG_DONTWAIT)
                 except BlockingIOError:
@@ -160,15 +161,13 @@ class Connection:
             self._socket.close()
             self._socket = None
 
-    async def wait(self, events: int, deadline: float | None = None, watched: int = -1) -> Ready:
-        """What has come true of the open socket, and of the descriptor ``watched`` (-1: none) being readable.
+    async def wait(self, events: int, deadline: float | None = None) -> int:
+        """Which of the events have come true of the open socket; 0 when the deadline was first.
 
-        Empty when the deadline came first. Raises ``ConnectionLost`` when it is closed.
+        Raises ``ConnectionLost`` when it is closed.
         """
-        interests: Interests = ((self.lent().fileno(), events),)
-        if watched >= 0:
-            interests += ((watched, select.POLLIN),)
-        return await self._waiting.ready(interests, deadline)
+        ready = await self._waiting.ready(((self.lent().fileno(), events),), deadline)
+        return ready[0][1] if ready else 0
 
     def _is_usable(self) -> bool:
         """Whether an open connection is there that the peer has not closed, as far as can be known now."""
@@ -228,7 +227,7 @@ class Connection:
                 raise ExchangeTimeout(f"{self} did not accept a connection in time") from None
             raise ConnectRefused(f"{self} refused the connection: {error}") from error
         self._socket = sock
-        self._readable = ((sock.fileno(), select.POLLIN),)
+        self._readable, self._either = ((sock.fileno(), select.POLLIN),), ()
         self._timed = 0.0
         self._used_at = time.time()
         return sock
@@ -291,7 +290,7 @@ class Connection:
                     if not ready:
                         raise ExchangeTimeout(f"{self} did not take the request in time")
                     try:
-                        if not ready[0][1] & ~select.POLLOUT:
+                        if not ready & ~select.POLLOUT:
                             rest = rest[sock.send(rest, socket.MSG_DONTWAIT) :]
                             continue
                         data = sock.recv(RECEIVE_SIZE, socket.MSG_DONTWAIT)
@@ -311,8 +310,7 @@ class Connection:
         size = min(missing, CHUNK) if missing else RECEIVE_SIZE
         flags = int(socket.MSG_WAITALL) if missing else 0
         if not self._blocks or (deadline is not None and deadline - time.time() < 2 * PATIENCE_S):
-            if not await self._waiting.ready(self._readable, deadline):
-                raise ExchangeTimeout(f"{self} did not answer in time")
+            await self._await_data(self._readable, deadline)
             flags = int(socket.MSG_DONTWAIT)
         try:
             data = sock.recv(size, flags)
@@ -335,12 +333,23 @@ class Connection:
             if not (self._is_sound and reader.keep_alive):
                 self.close()
 
-    async def _await_data(self, deadline: float | None, watched: int = -1) -> None:
-        ready = await self.wait(select.POLLIN, deadline, watched)
+    async def _await_data(self, interests: Interests, deadline: float | None) -> None:
+        """Raises ``ExchangeTimeout``, and ``ClientGone`` when none of it is there but what is watched."""
+        if deadline is not None:
+            _remaining(deadline)  # however much there is to read already
+        ready = await self._waiting.ready(interests, deadline)
         if not ready:
             raise ExchangeTimeout(f"{self} did not answer in time")
-        if all(descriptor == watched for descriptor, _ in ready):
+        if len(ready) == 1 and ready[0][0] != interests[0][0]:
             raise ClientGone
+
+    def _readable_with(self, watched: int) -> Interests:
+        """That there is something to read, or on the descriptor ``watched`` (-1: none). The same as long as that is."""
+        if watched < 0:
+            return self._readable
+        if self._either[1:] != ((watched, select.POLLIN),):
+            self._either = (*self._readable, (watched, select.POLLIN))
+        return self._either
 
     def __str__(self) -> str:
         return self._address if isinstance(self._address, str) else f"{self._address[0]}:{self._address[1]}"

@@ -102,8 +102,7 @@ class ResponseStream:
         A blocking send would not: it waits on for a peer that has closed its side without reading the rest.
         """
         while rest:
-            ((_, ready),) = await self._connection.wait(select.POLLOUT | select.POLLIN)
-            if ready & ~select.POLLOUT:
+            if await self._connection.wait(select.POLLOUT | select.POLLIN) & ~select.POLLOUT:
                 raise ClientGone("the platform has answered, or closed the connection, before the end of the answer")
             try:
                 rest = rest[sock.send(rest, socket.MSG_DONTWAIT) :]

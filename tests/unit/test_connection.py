@@ -290,13 +290,14 @@ def test_the_deadline_ends_a_silent_exchange(peer_of, started: bytes) -> None:
         connection.exchange(get(), deadline=time.time() + 0.05)
 
 
-def test_the_deadline_ends_an_answer_that_drips(peer_of) -> None:
-    """Each byte in time does not make the whole be in time."""
+@pytest.mark.parametrize("pause_s", [0.01, 0])
+def test_the_deadline_ends_an_answer_that_drips(peer_of, pause_s: float) -> None:
+    """Each byte in time does not make the whole be in time, not even where there is always one to read."""
 
     def drip(client: socket.socket, peer: Peer) -> None:
         peer.read_head(client)
-        client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-        while not peer.go.wait(0.01):
+        client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+        while not peer.go.wait(pause_s):
             client.sendall(b"x")
 
     peer, connection = peer_of(drip)
