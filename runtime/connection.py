@@ -164,8 +164,10 @@ class Connection:
     async def wait(self, events: int, deadline: float | None = None) -> int:
         """Which of the events have come true of the open socket; 0 when the deadline was first.
 
-        Raises ``ConnectionLost`` when it is closed.
+        Raises ``ConnectionLost`` when it is closed, and ``ExchangeTimeout`` when the deadline is over already.
         """
+        if deadline is not None:
+            _remaining(deadline)
         ready = await self._waiting.ready(((self.lent().fileno(), events),), deadline)
         return ready[0][1] if ready else 0
 
@@ -243,7 +245,7 @@ class Connection:
         while error := sock.connect_ex(self._address):
             if deadline is not None:
                 _remaining(deadline)
-            if error == errno.EINPROGRESS:
+            if error in (errno.EINPROGRESS, errno.EALREADY):
                 await self._waiting.ready(((sock.fileno(), select.POLLOUT),), deadline)
             elif error == errno.EAGAIN:
                 await self._waiting.sleep(BACKLOG_PAUSE_S)

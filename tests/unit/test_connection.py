@@ -311,6 +311,18 @@ def test_the_deadline_ends_a_send_that_nobody_reads(peer_of) -> None:
         connection.exchange(get("POST", bytes(30_000_000)), deadline=time.time() + 0.1)
 
 
+def test_the_deadline_ends_a_send_that_is_read_slowly(peer_of) -> None:
+    """Each piece in time does not make the whole be in time."""
+
+    def sip(client: socket.socket, peer: Peer) -> None:
+        while not peer.go.wait(0.001) and client.recv(200_000):
+            pass
+
+    peer, connection = peer_of(sip)
+    with pytest.raises(ExchangeTimeout):
+        connection.exchange(get("POST", bytes(300_000_000)), deadline=time.time() + 0.2)
+
+
 def test_after_an_exchange_with_a_deadline_the_next_without_one_has_none(peer_of) -> None:
     def late(client: socket.socket, peer: Peer) -> None:
         answer(OK)(client, peer)
