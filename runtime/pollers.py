@@ -129,6 +129,10 @@ class Pollers:
             return
         try:
             self._poll(share)
+        except BaseException as error:
+            from .report import trace_of  # only when something is broken
+
+            self._log("ERROR", trace_of(error))
         finally:
             posix._exit(1)
 

@@ -2,7 +2,7 @@
 
 Whatever may wait is a coroutine. With one invocation at a time nothing in it ever suspends: a wait keeps the process,
 which is the fastest way, and ``now`` makes an ordinary call of it. With several at a time each wait suspends the
-coroutine, and multiplexer.py goes on with another one (docs/decisions/0011).
+coroutine, and multiplexer.py goes on with another one (docs/decisions/0014).
 """
 
 from __future__ import annotations

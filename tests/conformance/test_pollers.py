@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +21,7 @@ from tests.fakes import BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
 from tests.fakes.wire import Reply
 
 COUNT = 5
+ROOT = Path(__file__).parents[2]
 Start = Callable[..., BootstrapProcess]
 
 
@@ -239,3 +242,20 @@ def test_hooks_that_block_stop_nobody_else(api: FakeRuntimeApi, start: Start, tm
         add(api, "/slow")
     assert [status(api, add(api, "/")) for _ in range(20)] == [200] * 20
     assert len(pollers_of(process)) == COUNT
+
+
+BROKEN = """
+from runtime.logs import Log
+from runtime.pollers import Pollers
+def poll(count):
+    raise LookupError(f"nothing for {count}")
+pollers = Pollers([3], poll, Log())
+pollers.start()
+pollers.supervise(lambda pid: True)
+"""
+
+
+def test_what_breaks_a_process_of_pollers_is_told() -> None:
+    done = subprocess.run([sys.executable, "-c", BROKEN], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "LookupError: nothing for 3" in done.stderr
+    assert "a process of 3 pollers exited with status 1: this environment ends" in done.stderr
