@@ -26,6 +26,11 @@ class AppServer(AppClient):
         super().__init__(config, process, log)
         self._owned = process
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it was found ready, and has not been lost since."""
+        return self._ready
+
     def start(self) -> None:
         """Start the app for the first time. Raises ``InitFault``."""
         self._owned.clean_leftover()

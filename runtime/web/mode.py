@@ -85,9 +85,10 @@ class WebMode:
         if self._environ.get(MAX_CONCURRENCY, "1") == "1":
             now(serve(api, parts.handler_of(app)))
         else:
-            from .shared_app import Part, serve_together
+            from .shared_app import Once, Part, serve_together
 
-            part = Part(config, self._environ, parts.handler_of, endings.append, may_block=hooks is not None)
+            handler_of = parts._replace(is_first=Once()).handler_of
+            part = Part(config, self._environ, handler_of, endings.append, may_block=hooks is not None)
             serve_together(app, self._process, part, log)
         del extension
 

@@ -129,10 +129,18 @@ class CountedBody:
 class ObservedHandler:
     """A handler whose invocations are told to ``observers`` when they are over."""
 
-    def __init__(self, handler: Handler, app: ObservedApp, start: Start, observers: Sequence[Observer]) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        app: ObservedApp,
+        start: Start,
+        is_first: Callable[[], bool],
+        observers: Sequence[Observer],
+    ) -> None:
         self._handler = handler
         self._app = app
         self._start: Start | None = start
+        self._is_first = is_first
         self._observers = observers
         self._invocation: Invocation | None = None
 
@@ -158,6 +166,7 @@ class ObservedHandler:
     def _tell(self, invocation: Invocation, total_ms: float) -> None:
         app = self._app
         request = app.request
+        start, self._start = self._start, None
         record = Record(
             invocation,
             self._began,
@@ -170,8 +179,7 @@ class ObservedHandler:
             len(request.body) if request else 0,
             app.response_bytes,
             self._error_type or app.error_type,
-            self._start,
+            start if start and self._is_first() else None,
         )
-        self._start = None
         for observer in self._observers:
             observer(record)

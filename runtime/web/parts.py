@@ -31,6 +31,7 @@ class WebParts(NamedTuple):
     ready: float  # and when the app was ready
     app_group: Callable[[], int]  # tells the app's process group; 0: it has none of its own
     decode: Callable[[bytes], object] = event_of  # of the event
+    is_first: Callable[[], bool] = lambda: True  # whether nobody else has told of the start; each handler asks once
 
     def handler_of(self, app: App) -> Handler:
         """What turns an invocation into a question to the app, with all that is configured around it."""
@@ -41,7 +42,7 @@ class WebParts(NamedTuple):
 
         timed = ObservedApp(app)
         start = Start((time.time() - self.began) * 1000, (self.ready - self.began) * 1000)
-        return ObservedHandler(self._handler(timed), timed, start, observers)
+        return ObservedHandler(self._handler(timed), timed, start, self.is_first, observers)
 
     def _handler(self, app: App) -> Handler:
         served = surrounded(app, self.config, self.hooks, self.log)

@@ -1,7 +1,8 @@
 """One app, several pollers: the parent owns the app's process, the pollers see what has become of it.
 
 A poller whose request is late answers for that request alone: to kill the app would cost all the others theirs. One
-that finds the app dead waits until the parent has started it again.
+that finds the app dead waits until the parent says that it is ready again: a request that came before would be taken
+for a part of the start, and three starts that fail are the end of the environment.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import posix
 import time
 
 from ..connection import Connection
-from ..errors import ConnectRefused, EnvironmentLost, ExchangeError, InitFault, RuntimeApiFault
+from ..errors import AppNotReady, ConnectRefused, EnvironmentLost, ExchangeError, InitFault, RuntimeApiFault
 from ..loop import serve
 from ..multiplexer import Multiplexer
 from ..pollers import Pollers, PollingApi, poller_count, shares
@@ -34,31 +35,55 @@ if TYPE_CHECKING:
     from .app_process import AppProcess
     from .app_server import AppServer
 
-_NUMBER = 8
-_TEXT = 512
+_GENERATION, _READY, _WORDS = slice(0, 8), slice(8, 16), slice(16, 512)
 START_LIMIT = 3
+# How often a poller looks whether the app is ready: there may be hundreds of them.
+READY_POLL_S = 0.01
 
 
 class Board:
-    """A page of memory that parent and pollers share: how often the app has ended, and how it did the last time."""
+    """A page of memory that parent and pollers share: how often the app has ended, how, and whether it is ready."""
 
     def __init__(self) -> None:
         self._page = mmap.mmap(-1, mmap.PAGESIZE)
 
     @property
     def generation(self) -> int:
-        """Which start of the app is the current one."""
-        return int.from_bytes(self._page[:_NUMBER], "little")
+        """Which start of the app is the current one. The first one is 1."""
+        return int.from_bytes(self._page[_GENERATION], "little") + 1
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the current one can be asked."""
+        return int.from_bytes(self._page[_READY], "little") == self.generation
 
     @property
     def words(self) -> str:
         """How the one before it ended."""
-        return self._page[_NUMBER:_TEXT].rstrip(b"\0").decode("utf-8", "replace")
+        return self._page[_WORDS].rstrip(b"\0").decode("utf-8", "replace")
 
     def turn(self, words: str) -> None:
         """The app has ended. The words are there before the number says so."""
-        self._page[_NUMBER:_TEXT] = words.encode()[: _TEXT - _NUMBER].ljust(_TEXT - _NUMBER, b"\0")
-        self._page[:_NUMBER] = (self.generation + 1).to_bytes(_NUMBER, "little")
+        room = _WORDS.stop - _WORDS.start
+        self._page[_WORDS] = words.encode()[:room].ljust(room, b"\0")
+        self._page[_GENERATION] = self.generation.to_bytes(8, "little")
+
+    def tell_ready(self) -> None:
+        """The app of this generation is ready."""
+        self._page[_READY] = self.generation.to_bytes(8, "little")
+
+
+class Once:
+    """Something that is for one of several processes: who asks first. To be made before they are forked."""
+
+    def __init__(self) -> None:
+        self._reader, writer = posix.pipe()
+        posix.write(writer, b"!")
+        posix.close(writer)
+
+    def __call__(self) -> bool:
+        """Whether it is for the caller."""
+        return posix.read(self._reader, 1) != b""  # empty: the end of what was written
 
 
 class WatchedProcess:
@@ -86,9 +111,12 @@ class WatchedProcess:
         except OSError:  # it has enough of them
             pass
 
-    def start(self) -> None:
-        """Know the app that the parent has started since."""
+    def take_up(self) -> bool:
+        """Whether the app can be asked, as its owner says. If so it is the one that this poller knows from now on."""
+        if not self._board.is_ready:
+            return False
         self._generation = self._board.generation
+        return True
 
 
 class PollersApp(AppClient):
@@ -97,18 +125,20 @@ class PollersApp(AppClient):
     def __init__(self, config: Config, process: WatchedProcess, log: Log, waiting: Waiting) -> None:
         super().__init__(config, process, log, waiting)
         self._watched = process
-        self._ready = True
-        self.started(time.time())
 
     def _tell_of_end(self, _ended: str) -> None:
         """The app's owner has told."""
 
+    async def _become_ready(self, deadline: float | None) -> None:
+        while not self._watched.take_up():
+            if deadline is not None and time.time() >= deadline:
+                raise AppNotReady("the app is still starting")
+            await self._waiting.sleep(READY_POLL_S)
+        self._ready = True
+
     async def settle(self) -> None:
-        """Take up the app that there is now."""
-        if self._is_lost:
-            self._is_lost = False
-            self._watched.start()
-            self.started(time.time())
+        """There is nothing to start here."""
+        self._is_lost = False
 
 
 class AppOwner:
@@ -122,6 +152,21 @@ class AppOwner:
         self._failures = 0
         # An app that is just starting refuses connections too, and must not be killed for that.
         self._change = _thread.allocate_lock()
+
+    def bring_up(self) -> None:
+        """In a thread of its own: wait on for an app that was not ready when its start had to go on without it."""
+
+        def wait() -> None:
+            with self._change:
+                try:
+                    self._app.await_init()
+                except InitFault as fault:
+                    self._log("ERROR", f"{fault.error_type}: {fault.message}")
+                    self._process.condemn()  # its end starts it again
+                else:
+                    self._board.tell_ready()
+
+        _thread.start_new_thread(wait, ())
 
     def watch_doubts(self, doubts: int, probe: Connection) -> None:
         """In a thread of its own: an app that lives and refuses connections is killed, which starts it again."""
@@ -167,6 +212,7 @@ class AppOwner:
                 self._log("ERROR", f"{fault.error_type}: {fault.message}")
                 continue
             self._failures = 0
+            self._board.tell_ready()
             return True
         self._log("ERROR", f"{START_LIMIT} starts of the app in a row have failed: this environment ends")
         return False
@@ -183,7 +229,7 @@ class Part(NamedTuple):
 
 
 def serve_together(app: AppServer, process: AppProcess, part: Part, log: Log) -> None:
-    """Serve with several pollers until this environment has to end. The app is ready."""
+    """Serve with several pollers until this environment has to end. The app was started, and is ready mostly."""
     config = part.config
     address = config.runtime_api_proxy or part.environ["AWS_LAMBDA_RUNTIME_API"]
     board = Board()
@@ -209,6 +255,11 @@ def serve_together(app: AppServer, process: AppProcess, part: Part, log: Log) ->
     owner = AppOwner(app, process, board, log)
     pollers = Pollers(shares(count, processes), poll, log)
     part.at_end(pollers.kill)
+    app.drop()  # who serves one connection after the other would wait for something on this one
+    if app.is_ready:
+        board.tell_ready()
     pollers.start()
+    if not app.is_ready:
+        owner.bring_up()
     owner.watch_doubts(reader, Connection(config.unix_socket or config.host, config.port))
     pollers.supervise(owner.on_end)

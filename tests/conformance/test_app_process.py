@@ -274,8 +274,12 @@ def test_a_status_that_is_not_healthy_is_not_ready(api: FakeRuntimeApi, tmp_path
     assert "status 404" in document["errorMessage"]
 
 
-def test_async_init_goes_to_next_9_8_seconds_after_the_start(api: FakeRuntimeApi, tmp_path: Path) -> None:
+@pytest.mark.parametrize("concurrency", ["1", "3"])
+def test_async_init_goes_to_next_9_8_seconds_after_the_start(
+    api: FakeRuntimeApi, tmp_path: Path, concurrency: str
+) -> None:
     """The clock runs from the start of `bootstrap`; here the interpreter is told that this was a while ago."""
+    api.concurrency = int(concurrency)
     port = free_port()
     code = f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); from runtime.main import main; main()"
     environment = {
@@ -286,6 +290,7 @@ def test_async_init_goes_to_next_9_8_seconds_after_the_start(api: FakeRuntimeApi
         "FAIRLEAD_PORT": str(port),
         "FAIRLEAD_ASYNC_INIT": "true",
         "START_DELAY_MS": "700",
+        "AWS_LAMBDA_MAX_CONCURRENCY": concurrency,
         "_FAIRLEAD_STARTED": str(time.time() - 9.7),
     }
     process = subprocess.Popen([PYTHON, "-ISB", "-c", code, "bootstrap"], env=environment, stdin=subprocess.DEVNULL)

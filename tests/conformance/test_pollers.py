@@ -143,6 +143,37 @@ def _wait_until(holds: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
+def test_an_app_that_dies_again_and_again_under_its_requests_is_started_each_time(
+    api: FakeRuntimeApi, start: Start
+) -> None:
+    """Its starts were good: none of them counts as one that failed, however soon the next request kills it."""
+    process = start()
+    deaths = [add(api, "/die") for _ in range(COUNT)] + [api.add_event({"fault": "/die"}) for _ in range(12)]
+    answers = [api.wait_answer(request_id) for request_id in deaths]
+    assert [answer.document["errorType"] for answer in answers if answer.kind == "error"] == ["Runtime.AppExited"] * 12
+    assert status(api, add(api, "/")) == 200
+    assert not process.has_exited()
+
+
+def test_the_bootstrap_keeps_no_connection_to_the_app(api: FakeRuntimeApi, start: Start) -> None:
+    """A server that takes one connection after the other would wait for something on it."""
+    process = start()
+    status(api, add(api, "/"))
+    held = {os.readlink(path) for path in Path(f"/proc/{process.pid}/fd").iterdir()}
+    lines = [line.split() for line in Path(f"/proc/{process.pid}/net/tcp").read_text().splitlines()[1:]]
+    to_app = {f"socket:[{line[9]}]" for line in lines if line[2].endswith(f":{process.port:04X}") and line[3] == "01"}
+    assert to_app
+    assert to_app.isdisjoint(held)
+
+
+def test_one_start_is_told_once(api: FakeRuntimeApi, start: Start) -> None:
+    process = start("faults.py", FAIRLEAD_REQUEST_LOG="true")
+    meeting = [add(api, f"/meet/{COUNT}") for _ in range(COUNT)]
+    assert [status(api, request_id) for request_id in meeting] == [200] * COUNT
+    _wait_until(lambda: process.stdout.count('"type":"request"') == COUNT)
+    assert process.stdout.count('"coldStart":true') == 1
+
+
 def test_an_app_that_refuses_connections_is_replaced(api: FakeRuntimeApi, start: Start) -> None:
     start("faults.py", FAIRLEAD_POOL_IDLE_TIMEOUT_SECONDS="0")
     before = body(api, add(api, "/pid"))
@@ -214,8 +245,9 @@ def test_streams_go_on_side_by_side(api: FakeRuntimeApi, start: Start) -> None:
     process = start("piecewise.py", FAIRLEAD_INVOKE_MODE="response_stream")
     streams = [add(api, "/events-stream/2") for _ in range(COUNT)]
     _wait_until(lambda: sum(b"\0" * 8 in request.received for request in api.of_kind("response")) == COUNT)
-    for _ in range(2 * COUNT):
+    for sent in range(2 * COUNT):  # each release lets one of them send one
         release(process)
+        _wait_until(lambda sent=sent: sum(r.received.count(b"data: ") for r in api.of_kind("response")) > sent)  # type: ignore[misc]
     for request_id in streams:
         assert api.wait_answer(request_id).body.endswith(b"data: 0\n\ndata: 1\n\n")
 
