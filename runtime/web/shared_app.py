@@ -30,15 +30,18 @@ if TYPE_CHECKING:
     from ..config import Config
     from ..logs import Log
     from ..loop import Handler
+    from ..messages import HttpRequest
     from ..waiting import Waiting
-    from .app_client import App
+    from .app_client import Answer, App, Exchange
     from .app_process import AppProcess
     from .app_server import AppServer
 
-_GENERATION, _READY, _WORDS = slice(0, 8), slice(8, 16), slice(16, 512)
+_GENERATION, _READY, _PID, _WORDS = slice(0, 8), slice(8, 16), slice(16, 24), slice(24, 512)
 START_LIMIT = 3
 # How often a poller looks whether the app is ready: there may be hundreds of them.
 READY_POLL_S = 0.01
+# How long the owner of an app may take to tell of its end, on a machine that is busy.
+TELL_S = 2.0
 
 
 class Board:
@@ -58,6 +61,11 @@ class Board:
         return int.from_bytes(self._page[_READY], "little") == self.generation
 
     @property
+    def pid(self) -> int:
+        """Of the app that was ready last."""
+        return int.from_bytes(self._page[_PID], "little")
+
+    @property
     def words(self) -> str:
         """How the one before it ended."""
         return self._page[_WORDS].rstrip(b"\0").decode("utf-8", "replace")
@@ -68,8 +76,9 @@ class Board:
         self._page[_WORDS] = words.encode()[:room].ljust(room, b"\0")
         self._page[_GENERATION] = self.generation.to_bytes(8, "little")
 
-    def tell_ready(self) -> None:
+    def tell_ready(self, pid: int) -> None:
         """The app of this generation is ready."""
+        self._page[_PID] = pid.to_bytes(8, "little")
         self._page[_READY] = self.generation.to_bytes(8, "little")
 
 
@@ -100,6 +109,10 @@ class WatchedProcess:
         """How the app ended that this poller knew, as ``AppProcess.ended``."""
         return None if self._board.generation == self._generation else self._board.words
 
+    def is_dead(self) -> bool:
+        """Whether it has ended, as can be seen before its owner has told of it."""
+        return not is_running(self._board.pid)
+
     def last_words(self) -> str:
         """Nothing: the parent has logged them."""
         return ""
@@ -128,6 +141,22 @@ class PollersApp(AppClient):
 
     def _tell_of_end(self, _ended: str) -> None:
         """The app's owner has told."""
+
+    async def _asked(
+        self, exchange: Exchange[Answer], request: HttpRequest, deadline: float | None, max_body: int | None
+    ) -> Answer:
+        if self._watched.ended():  # while this poller had nothing to do: what fails now is not that one's end
+            self._connection.close()
+            self._ready = False
+        return await super()._asked(exchange, request, deadline, max_body)
+
+    async def _wait_ended(self) -> str | None:
+        ended = await super()._wait_ended()
+        limit = time.monotonic() + TELL_S
+        while ended is None and self._watched.is_dead() and time.monotonic() < limit:
+            await self._waiting.sleep(READY_POLL_S)
+            ended = self._watched.ended()
+        return ended
 
     async def _become_ready(self, deadline: float | None) -> None:
         while not self._watched.take_up():
@@ -164,7 +193,7 @@ class AppOwner:
                     self._log("ERROR", f"{fault.error_type}: {fault.message}")
                     self._process.condemn()  # its end starts it again
                 else:
-                    self._board.tell_ready()
+                    self._board.tell_ready(self._process.pid)
 
         _thread.start_new_thread(wait, ())
 
@@ -212,7 +241,7 @@ class AppOwner:
                 self._log("ERROR", f"{fault.error_type}: {fault.message}")
                 continue
             self._failures = 0
-            self._board.tell_ready()
+            self._board.tell_ready(self._process.pid)
             return True
         self._log("ERROR", f"{START_LIMIT} starts of the app in a row have failed: this environment ends")
         return False
@@ -257,7 +286,7 @@ def serve_together(app: AppServer, process: AppProcess, part: Part, log: Log) ->
     part.at_end(pollers.kill)
     app.drop()  # who serves one connection after the other would wait for something on this one
     if app.is_ready:
-        board.tell_ready()
+        board.tell_ready(process.pid)
     pollers.start()
     if not app.is_ready:
         owner.bring_up()

@@ -155,6 +155,16 @@ def test_an_app_that_dies_again_and_again_under_its_requests_is_started_each_tim
     assert not process.has_exited()
 
 
+def test_a_death_is_not_told_of_the_app_after_it(api: FakeRuntimeApi, start: Start) -> None:
+    """Four pollers had nothing to do when the app died. What goes wrong for them later is another matter."""
+    start()
+    meeting = [add(api, f"/meet/{COUNT}") for _ in range(COUNT)]
+    assert [status(api, request_id) for request_id in meeting] == [200] * COUNT  # all have a connection
+    assert api.wait_answer(api.add_event({"fault": "/die"})).document["errorType"] == "Runtime.AppExited"
+    broken = [api.wait_answer(api.add_event({"fault": "/reset-in-head"})) for _ in range(3 * COUNT)]
+    assert {answer.document["errorType"] for answer in broken} == {"Runtime.AppConnectionLost"}
+
+
 def test_the_bootstrap_keeps_no_connection_to_the_app(api: FakeRuntimeApi, start: Start) -> None:
     """A server that takes one connection after the other would wait for something on it."""
     process = start()
