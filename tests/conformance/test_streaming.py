@@ -252,8 +252,10 @@ def test_a_client_that_goes_away_while_the_app_is_quiet_is_noticed(
 
 
 def test_a_client_that_goes_away_in_a_flood_is_noticed(api: FakeRuntimeApi, process: BootstrapProcess) -> None:
+    api.wait_idle()
     api.script("response", Reply(read=100_000, wire=Wire(end="reset", end_at=0)))
     get(api, "/bulk/10000")
+    eventually(lambda: json.loads(direct(process, "GET", "/count"))["gone"] == 1, "an app that has noticed")
     assert split(api.wait_answer(get(api, "/bulk/1")))[1] == PIECE
     assert json.loads(direct(process, "GET", "/count"))["written"] == len(PIECE)
     api.take_violations()
