@@ -30,6 +30,24 @@ class HttpResponse(NamedTuple):
     body: bytes = b""
 
 
+# Media types that are text beside text/*: the subtypes of application/, and the endings of any subtype.
+TEXT_APPLICATION_TYPES = frozenset(
+    (
+        "json",
+        "javascript",
+        "x-javascript",
+        "ecmascript",
+        "xml",
+        "yaml",
+        "x-yaml",
+        "toml",
+        "graphql",
+        "x-ndjson",
+        "x-www-form-urlencoded",
+    )
+)
+TEXT_SUFFIXES = ("+json", "+xml", "+yaml")
+
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 

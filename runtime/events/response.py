@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..json_codec import dumps, quote, quote_large
 from ..memo import Memo
-from ..messages import header_values
+from ..messages import TEXT_APPLICATION_TYPES, TEXT_SUFFIXES, header_values
 from .binary import encode
 
 TYPE_CHECKING = False
@@ -76,22 +76,6 @@ _REASONS = {
     511: "Network Authentication Required",
 }
 
-_TEXT_APPLICATION_TYPES = frozenset(
-    (
-        "json",
-        "javascript",
-        "x-javascript",
-        "ecmascript",
-        "xml",
-        "yaml",
-        "x-yaml",
-        "toml",
-        "graphql",
-        "x-ndjson",
-        "x-www-form-urlencoded",
-    )
-)
-_TEXT_SUFFIXES = ("+json", "+xml", "+yaml")
 # Above this the work on the text counts, below it the calls do.
 LARGE = 16 * 1024
 BODILESS = (204, 304)  # statuses whose answer never has a body (RFC 9110 section 6.4.1)
@@ -191,7 +175,7 @@ def _names_text(media_type: str) -> bool:
     kind, _, subtype = media_type.partition("/")
     if kind in ("", "text"):
         return True
-    return (kind == "application" and subtype in _TEXT_APPLICATION_TYPES) or subtype.endswith(_TEXT_SUFFIXES)
+    return (kind == "application" and subtype in TEXT_APPLICATION_TYPES) or subtype.endswith(TEXT_SUFFIXES)
 
 
 def _charset(parameters: str) -> str:

@@ -1,8 +1,7 @@
-"""The app as something that can be asked: its readiness, the connection to it, and what each failure means.
+"""The app as something that can be asked: the connection to it, and what each failure means.
 
 An app that is lost is given up at once, and the invocation is answered, since its deadline may be close; ``settle`` is
-for what takes longer. Three starts in a row that fail, and the environment is given up: the platform then provides a
-fresh one.
+for what takes longer.
 """
 
 from __future__ import annotations
@@ -12,22 +11,18 @@ import time
 from ..connection import Connection
 from ..errors import (
     AppLost,
-    AppNotReady,
     AppTimeout,
     BodyTooLarge,
     ConnectRefused,
-    EnvironmentLost,
     ExchangeError,
     ExchangeTimeout,
-    InitFault,
     InvocationFault,
     ProtocolError,
     ResponseTooLarge,
 )
 from ..invocation import PAYLOAD_LIMIT
 from ..values import NamedTuple
-from ..waiting import NEVER, Blocking
-from .readiness import Readiness, Unready
+from ..waiting import Blocking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,16 +35,15 @@ if TYPE_CHECKING:
     from ..logs import Log
     from ..messages import HttpRequest, HttpResponse
     from ..waiting import Waiting
-    from .readiness import Ending
 
     Answer = TypeVar("Answer")
     Exchange = Callable[[HttpRequest, float | None, int | None], Coroutine[Any, Any, Answer]]
 
-    class WatchedProcess(Ending, Protocol):
-        """The same for whoever speaks with the app. Each method is as ``AppProcess`` has it."""
+    class WatchedProcess(Protocol):
+        """What whoever speaks with the app has to know of its process. Each method is as ``AppProcess`` has it."""
 
-        def last_words(self) -> str:
-            """What it wrote last."""
+        def ended(self) -> str | None:
+            """How it ended."""
 
         def condemn(self) -> None:
             """It is of no use any more."""
@@ -67,7 +61,6 @@ if TYPE_CHECKING:
             """What is left to do once the invocation is answered. Raises ``EnvironmentLost``."""
 
 
-START_LIMIT = 3
 # Text takes a fifth of its size compressed, and four times the limit still fits into the smallest function.
 COMPRESSED_TIMES = 4
 # An app that dies closes its sockets first; its end can be seen a moment later.
@@ -131,7 +124,7 @@ def whole_answer(response: HttpResponse) -> AppAnswer:
 
 
 class AppClient:
-    """The app, as something that can be asked. Who starts it, and starts it again when it was lost, is a subclass's."""
+    """The app, as something that can be asked. When it is ready, and who starts it again, is a subclass's."""
 
     def __init__(self, config: Config, process: WatchedProcess, log: Log, waiting: Waiting | None = None) -> None:
         self._config = config
@@ -140,29 +133,10 @@ class AppClient:
         self._waiting = waiting or Blocking()
         address = (config.unix_socket or config.host, config.port)
         self._connection = Connection(*address, config.pool_idle_timeout_s, self._waiting)
-        self._readiness = Readiness(config, self._connection, log, self._waiting)
         # What is compressed may be larger before.
         self._max_body = PAYLOAD_LIMIT * (COMPRESSED_TIMES if config.compression else 1)
         self._ready = False
         self._is_lost = False
-        self._failed_starts = 0
-        self._start_limit = 0.0  # epoch seconds at which the current start counts as failed
-
-    def started(self, at: float) -> None:
-        """The app was started ``at`` (epoch seconds), here or by `bootstrap`."""
-        self._start_limit = at + self._config.readiness_timeout_s
-
-    def _failed_start(self, unready: Unready) -> InitFault:
-        words = self._process.last_words()
-        detail = f"The end of its stderr:\n{words}" if words else "It wrote nothing to stderr."
-        if unready.app_ended:
-            return InitFault("Runtime.AppExited", unready.reason, detail)
-        return InitFault(
-            "Runtime.AppNotReady",
-            f"the app was not ready within {self._config.readiness_timeout_s} s:"
-            f" {self._readiness.advice(self._process.pid, unready.reason)}",
-            detail,
-        )
 
     async def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
         """The app's answer.
@@ -251,20 +225,8 @@ class AppClient:
         self._log("ERROR", f"Runtime.AppExited: the app {ended} between two invocations; it is started again")
 
     async def _become_ready(self, deadline: float | None) -> None:
-        until = NEVER if deadline is None else deadline
-        unready = await self._readiness.wait(self._process, min(until, self._start_limit))
-        if unready is None:
-            self._ready = True
-            self._failed_starts = 0
-            return
-        if not unready.app_ended and until < self._start_limit:
-            advice = self._readiness.advice(self._process.pid, unready.reason)
-            raise AppNotReady(f"the app is still starting: {advice}")
-        self._failed_starts += 1
-        fault = self._failed_start(unready)
-        if self._failed_starts >= START_LIMIT:
-            raise EnvironmentLost(fault.error_type, f"{fault.message}; {START_LIMIT} starts in a row have failed")
-        raise self._lost(fault.error_type, fault.message)
+        """Wait until the app can be asked. Raises ``InvocationFault`` when it cannot be before ``deadline``."""
+        raise NotImplementedError
 
     def _lost(self, error_type: str, message: str) -> AppLost:
         """The fault to raise, now that the app is given up."""

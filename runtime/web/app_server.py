@@ -1,22 +1,27 @@
 """The one app of this process: started, and started again when it was lost.
 
 A lost app is killed with everything it forked; the invocation is answered; then the app is started again without
-waiting (``settle``), and the next invocation waits for it.
+waiting (``settle``), and the next invocation waits for it. Three starts in a row that fail, and the environment is
+given up: the platform then provides a fresh one.
 """
 
 from __future__ import annotations
 
 import time
 
-from ..errors import EnvironmentLost, InitFault
-from ..waiting import NEVER, now
+from ..errors import AppNotReady, EnvironmentLost, InitFault
+from ..waiting import NEVER
 from .app_client import AppClient
+from .readiness import Readiness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..config import Config
     from ..logs import Log
     from .app_process import AppProcess
+    from .readiness import Unready
+
+START_LIMIT = 3
 
 
 class AppServer(AppClient):
@@ -25,6 +30,25 @@ class AppServer(AppClient):
     def __init__(self, config: Config, process: AppProcess, log: Log) -> None:
         super().__init__(config, process, log)
         self._owned = process
+        self._readiness = Readiness(config, self._connection, log)
+        self._failed_starts = 0
+        self._start_limit = 0.0  # epoch seconds at which the current start counts as failed
+
+    def started(self, at: float) -> None:
+        """The app was started ``at`` (epoch seconds), here or by `bootstrap`."""
+        self._start_limit = at + self._config.readiness_timeout_s
+
+    def _failed_start(self, unready: Unready) -> InitFault:
+        words = self._owned.last_words()
+        detail = f"The end of its stderr:\n{words}" if words else "It wrote nothing to stderr."
+        if unready.app_ended:
+            return InitFault("Runtime.AppExited", unready.reason, detail)
+        return InitFault(
+            "Runtime.AppNotReady",
+            f"the app was not ready within {self._config.readiness_timeout_s} s:"
+            f" {self._readiness.advice(self._owned.pid, unready.reason)}",
+            detail,
+        )
 
     @property
     def is_ready(self) -> bool:
@@ -41,7 +65,7 @@ class AppServer(AppClient):
     def await_init(self, until: float = NEVER) -> None:
         """Wait until the app is ready, or until ``until`` (epoch seconds). Raises ``InitFault`` when it failed."""
         limit = min(until, self._start_limit)
-        unready = now(self._readiness.wait(self._process, limit))
+        unready = self._readiness.wait(self._owned, limit)
         if unready is None:
             self._ready = True
         elif unready.app_ended or limit == self._start_limit:
@@ -63,3 +87,19 @@ class AppServer(AppClient):
         self._readiness.clear_address()
         self._owned.start()
         self.started(time.time())
+
+    async def _become_ready(self, deadline: float | None) -> None:
+        until = NEVER if deadline is None else deadline
+        unready = self._readiness.wait(self._owned, min(until, self._start_limit))
+        if unready is None:
+            self._ready = True
+            self._failed_starts = 0
+            return
+        if not unready.app_ended and until < self._start_limit:
+            advice = self._readiness.advice(self._owned.pid, unready.reason)
+            raise AppNotReady(f"the app is still starting: {advice}")
+        self._failed_starts += 1
+        fault = self._failed_start(unready)
+        if self._failed_starts >= START_LIMIT:
+            raise EnvironmentLost(fault.error_type, f"{fault.message}; {START_LIMIT} starts in a row have failed")
+        raise self._lost(fault.error_type, fault.message)

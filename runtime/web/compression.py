@@ -21,7 +21,7 @@ another client would have been answered otherwise.
 from __future__ import annotations
 
 from ..memo import Memo
-from ..messages import HttpResponse, header, header_values, is_token
+from ..messages import TEXT_APPLICATION_TYPES, TEXT_SUFFIXES, HttpResponse, header, header_values, is_token
 from ..values import NamedTuple
 
 TYPE_CHECKING = False
@@ -208,24 +208,8 @@ _UNCODED = Choice(None, True)
 # How many quarters of its body a coded one may have, for a body that travels as text and for one that is base64 anyway:
 # the coded one always is, and base64 makes four octets of three.
 _TEXT_QUARTERS, _BASE64_QUARTERS = 3, 4
-_SUFFIXES = ("+json", "+xml", "+yaml")
-# What travels as text: the same types as in events/response.py, text/* and the suffixes aside.
-_TEXT_TYPES = frozenset(
-    "application/" + subtype
-    for subtype in (
-        "json",
-        "javascript",
-        "x-javascript",
-        "ecmascript",
-        "xml",
-        "yaml",
-        "x-yaml",
-        "toml",
-        "graphql",
-        "x-ndjson",
-        "x-www-form-urlencoded",
-    )
-)
+# What travels as text, text/* and the suffixes aside.
+_TEXT_TYPES = frozenset(f"application/{subtype}" for subtype in TEXT_APPLICATION_TYPES)
 _OTHER_TYPES = frozenset(
     (
         "application/json-seq",
@@ -272,7 +256,7 @@ def _quarters(content_type: str) -> int:
     media_type = _media_type(content_type)
     if media_type.startswith(_GRPC):
         return 0
-    if media_type.startswith("text/") or media_type in _TEXT_TYPES or media_type.endswith(_SUFFIXES):
+    if media_type.startswith("text/") or media_type in _TEXT_TYPES or media_type.endswith(TEXT_SUFFIXES):
         return _TEXT_QUARTERS
     return _BASE64_QUARTERS if media_type in _OTHER_TYPES else 0
 

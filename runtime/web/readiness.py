@@ -13,7 +13,7 @@ from ..connection import Connection
 from ..errors import ConnectRefused, ExchangeError, InitFault
 from ..messages import HttpRequest
 from ..values import NamedTuple
-from ..waiting import NEVER, Blocking, now
+from ..waiting import NEVER, now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from ..config import Config
     from ..logs import Log
-    from ..waiting import Waiting
 
     class Ending(Protocol):
         """What has to be known of the app's process here."""
@@ -59,13 +58,11 @@ class Unready(NamedTuple):
 class Readiness:
     """Asks the app on its own connection; with the app's port that is the one on which requests are sent later."""
 
-    def __init__(self, config: Config, connection: Connection, log: Log, waiting: Waiting | None = None) -> None:
+    def __init__(self, config: Config, connection: Connection, log: Log) -> None:
         self._log = log
-        self._waiting = waiting or Blocking()
         is_app_port = config.readiness_port == config.port or bool(config.unix_socket)
         self._config = config
-        own = None if is_app_port else Connection(config.host, config.readiness_port, waiting=waiting)
-        self._connection = own or connection
+        self._connection = connection if is_app_port else Connection(config.host, config.readiness_port)
         self._request = HttpRequest(
             "GET",
             config.readiness_path,
@@ -98,7 +95,7 @@ class Readiness:
             " (the app gets it as PORT)",
         )
 
-    async def wait(self, app: Ending, until: float) -> Unready | None:
+    def wait(self, app: Ending, until: float) -> Unready | None:
         """None once the app is ready. Returns what is wrong when it ended, or when it is not ready at ``until``."""
         reason = NOT_ASKED
         slow = time.time() + SLOW_S
@@ -109,7 +106,7 @@ class Readiness:
             if time.time() + REFUSED_PAUSE_S >= until:
                 return Unready(reason, False)
             asked = time.time()
-            answer, pause = await self._ask(min(until, asked + ATTEMPT_S))
+            answer, pause = self._ask(min(until, asked + ATTEMPT_S))
             if not answer and app.ended() is None:
                 return None
             # An attempt that the end cut short says less than the one before.
@@ -118,7 +115,7 @@ class Readiness:
             if time.time() >= slow:
                 slow = NEVER
                 self._log("WARN", f"still waiting for the app: {self.advice(app.pid, reason)}")
-            await self._waiting.sleep(pause)
+            time.sleep(pause)
 
     def advice(self, group: int, reason: str) -> str:
         """What is expected of the app, what is seen of it instead, and which settings say so."""
@@ -133,13 +130,13 @@ class Readiness:
             " See FAIRLEAD_PORT, FAIRLEAD_HOST, FAIRLEAD_READINESS_CHECK_PATH, FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS"
         )
 
-    async def _ask(self, deadline: float) -> tuple[str, float]:
+    def _ask(self, deadline: float) -> tuple[str, float]:
         """Why the app is not ready, empty when it is, and how long to leave it alone."""
         try:
             if self._config.readiness_protocol == "tcp":
-                await self._connection.connect(deadline)
+                now(self._connection.connect(deadline))
                 return "", 0.0
-            status = (await self._connection.exchange(self._request, deadline, MAX_BODY)).status
+            status = now(self._connection.exchange(self._request, deadline, MAX_BODY)).status
         except ConnectRefused:
             return "nothing listens", REFUSED_PAUSE_S
         except ExchangeError as error:

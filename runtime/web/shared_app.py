@@ -21,6 +21,7 @@ from ..values import NamedTuple
 from ..waiting import Blocking, now
 from .app_client import AppClient
 from .app_process import is_running
+from .app_server import START_LIMIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from .app_server import AppServer
 
 _GENERATION, _READY, _PID, _WORDS = slice(0, 8), slice(8, 16), slice(16, 24), slice(24, 512)
-START_LIMIT = 3
 # How often a poller looks whether the app is ready: there may be hundreds of them.
 READY_POLL_S = 0.01
 # How long the owner of an app may take to tell of its end, on a machine that is busy.
@@ -98,8 +98,6 @@ class Once:
 class WatchedProcess:
     """The app's process as a poller sees it: an ``AppProcess`` that somebody else starts and ends."""
 
-    pid = 0  # somebody else's child
-
     def __init__(self, board: Board, doubts: int) -> None:
         self._board = board
         self._doubts = doubts
@@ -112,10 +110,6 @@ class WatchedProcess:
     def is_dead(self) -> bool:
         """Whether it has ended, as can be seen before its owner has told of it."""
         return not is_running(self._board.pid)
-
-    def last_words(self) -> str:
-        """Nothing: the parent has logged them."""
-        return ""
 
     def condemn(self) -> None:
         """Tell the parent that the app may be of no use any more."""
