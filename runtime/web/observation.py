@@ -146,7 +146,6 @@ class ObservedHandler:
 
     async def handle(self, invocation: Invocation) -> Result | StreamedResult:
         """As ``Handler`` has it."""
-        self._app.clear()
         self._invocation = invocation
         self._began, self._started, self._error_type = time.time(), time.monotonic(), ""
         try:
@@ -160,8 +159,8 @@ class ObservedHandler:
         invocation, self._invocation = self._invocation, None
         if invocation:
             self._tell(invocation, (time.monotonic() - self._started) * 1000)
-            self._app.clear()
         await self._handler.settle()
+        self._app.clear()  # after what was asked once more; a request may be megabytes
 
     def _tell(self, invocation: Invocation, total_ms: float) -> None:
         app = self._app
