@@ -15,7 +15,8 @@ from .c_modules import signal
 from .errors import RuntimeApiFault
 from .runtime_api import RuntimeApi
 from .waiting import Blocking
-from .web.app_process import POLL_S, describe_status, is_running
+from .web.app_process import POLL_S, describe_status
+from .web.processes import is_running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

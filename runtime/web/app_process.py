@@ -17,10 +17,12 @@ import time
 from ..c_modules import signal
 from ..errors import InitFault
 from ..logs import STDERR, write_all
+from .listening import stranger_at
+from .processes import does_group_exist, is_group_running, signal_process, start_time, strays
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ..logs import Log
 
@@ -29,8 +31,12 @@ SHELL_STATUSES = {
     126: " (a program that it calls cannot be executed)",
     127: " (a program that it calls was not found: is the layer that has it attached?)",
 }
-TAIL_SIZE = 8 * 1024
+# A normal end. Apps that recycle themselves after so many requests end like this.
+ENDED_IN_ORDER = "exited with status 0"
+# What is kept of stderr. Java, Ruby and Go name the cause in the first lines, Python in the last.
+HEAD_SIZE, TAIL_SIZE = 2 * 1024, 6 * 1024
 READ_SIZE = 64 * 1024
+S_IFMT, S_IFREG = 0o170000, 0o100000  # inode(7)
 # How often a process that is expected to end soon is looked at.
 POLL_S = 0.001
 # SIGKILL is not answered by anybody: what takes longer than this is the kernel's business.
@@ -55,6 +61,8 @@ class AppProcess:
         # The thread that ends everything must not miss an app that the loop is just starting.
         self._change = _thread.allocate_lock()
         self.pid = 0
+        self._born = 0  # when it was started, in clock ticks
+        self._outside: list[int] = []  # what had left its group when its end began
 
     def adopt(self, pid: int, stderr: int) -> None:
         """Take over an app that `bootstrap` started: a child of this very process, since exec keeps the pid."""
@@ -63,7 +71,7 @@ class AppProcess:
 
     def clean_leftover(self) -> None:
         """Kill the app that a killed predecessor of this process has left running, if there is one."""
-        clean_leftover(self._record, self._log)
+        clean_leftover(self._record, self._environment, self._log)
 
     def start(self) -> None:
         """Start the app. Raises ``InitFault`` ``Runtime.AppExited`` when the command cannot be executed."""
@@ -77,10 +85,13 @@ class AppProcess:
             (posix.POSIX_SPAWN_DUP2, writer, STDERR),
             *((posix.POSIX_SPAWN_CLOSE, descriptor) for descriptor in _inheritable_descriptors()),
         ]
+        # Before there is an app: whoever comes after a bootstrap that is killed now has to know that there may be one.
+        write_record(self._record, 0, self._log)
         try:
             pid = self._spawn(actions)
         except OSError as error:
             posix.close(reader)
+            remove_record(self._record)
             raise InitFault("Runtime.AppExited", f"{self._command[0]} cannot be started: {error.strerror}") from error
         finally:
             posix.close(writer)
@@ -108,10 +119,11 @@ class AppProcess:
 
     def _started(self, pid: int, stderr: int) -> None:
         self.pid = pid
+        self._born = start_time(pid)
         self._ended = None
         self._stderr = StderrTail(stderr)
-        write_record(self._record, pid)
-        _thread.start_new_thread(end_with_leader, (pid,))
+        write_record(self._record, pid, self._log)
+        _thread.start_new_thread(self._end_with_leader, (pid,))
 
     def ended(self) -> str | None:
         """How the app ended, as the rest of a sentence that begins with "the app"; None while it runs."""
@@ -125,7 +137,7 @@ class AppProcess:
         return self._ended
 
     def last_words(self) -> str:
-        """The last lines that an ended app wrote to stderr."""
+        """The first and the last lines that an ended app wrote to stderr."""
         return self._stderr.text() if self._stderr else ""
 
     def kill(self) -> None:
@@ -135,8 +147,11 @@ class AppProcess:
 
     def _kill(self) -> None:
         if self.pid:
+            outside = self._strays()
             signal_group(self.pid, signal.SIGKILL)
             self._wait_gone(KILL_WAIT_S)
+            kill_all([*outside, *self._outside], self._strays)
+            self._outside = []
             self.pid = 0
             self._ended = self._ended or "was killed"
             remove_record(self._record)
@@ -146,6 +161,12 @@ class AppProcess:
         if self.pid:
             signal_group(self.pid)
 
+    end_refusing = condemn
+
+    def stranger_at(self, port: int) -> str:
+        """Who listens on the port and is not the app; "" when nobody else is known to."""
+        return stranger_at(port, self.pid, self._environment)
+
     def stop(self, grace_s: float) -> None:
         """SIGTERM, so that the app can finish; SIGKILL for what is still there after ``grace_s``.
 
@@ -153,27 +174,47 @@ class AppProcess:
         """
         self._change.acquire()
         if self.pid and grace_s:
+            self._outside = self._strays()
             signal_group(self.pid, signal.SIGTERM)
             self._wait_gone(grace_s)
         self._kill()
         if self._stderr:  # what the app said at its end must not be lost with this process
             self._stderr.wait_end(DRAIN_WAIT_S)
 
+    def _strays(self) -> list[int]:
+        """The app's processes outside of its group. To be asked while their parents are there to be seen."""
+        return strays(self.pid, self._born, self._environment)
+
+    def _end_with_leader(self, pid: int) -> None:
+        """Wait for the end of a group's leader, and end with it what it has forked.
+
+        What it has forked holds its sockets, and whoever has asked for something would wait at them for an answer that
+        nobody gives. The status is left for ``ended``, and with it the number: nobody else can have it before that.
+        """
+        try:
+            posix.waitid(posix.P_PID, pid, posix.WEXITED | posix.WNOWAIT)
+        except ChildProcessError:  # the shell that started it has taken its exit status
+            return
+        if pid == self.pid:
+            self._outside = [*self._outside, *self._strays()]
+        signal_group(pid)
+
     def _wait_gone(self, seconds: float) -> None:
         limit = time.monotonic() + seconds
-        while (self.ended() is None or _is_group_running(self.pid)) and time.monotonic() < limit:
+        while (self.ended() is None or is_group_running(self.pid)) and time.monotonic() < limit:
             time.sleep(POLL_S)
 
 
 class StderrTail:
-    """Passes the app's stderr on as it comes, and remembers its last 8 KiB.
+    """Passes the app's stderr on as it comes, and remembers the first 2 KiB and the last 6.
 
     A thread, since the loop sits in next for hours: an app must never block on a full pipe.
     """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._tail = b""
+        self._head = self._tail = b""
+        self._size = 0
         self._open = _thread.allocate_lock()
         self._open.acquire()
         _thread.start_new_thread(self._drain, ())
@@ -182,7 +223,10 @@ class StderrTail:
         try:
             while data := posix.read(self._descriptor, READ_SIZE):
                 write_all(STDERR, data)
+                if len(self._head) < HEAD_SIZE:
+                    self._head = (self._head + data)[:HEAD_SIZE]
                 self._tail = (self._tail + data)[-TAIL_SIZE:]
+                self._size += len(data)
         except OSError:
             pass
         finally:
@@ -195,61 +239,74 @@ class StderrTail:
             self._open.release()
 
     def text(self) -> str:
-        """What was written last, once the pipe is at its end (or is not, some time after the app's)."""
+        """The first and the last of what was written, once the pipe is at its end or some time has passed."""
         self.wait_end(TAIL_WAIT_S)
-        return self._tail.decode("utf-8", "replace").strip()
+        after_head = self._size - len(self._head)
+        tail = self._tail[max(0, len(self._tail) - after_head) :]  # without what is in the head too
+        left_out = after_head - len(tail)
+        between = b"\n... (%d bytes left out) ...\n" % left_out if left_out else b""
+        return (self._head + between + tail).decode("utf-8", "replace").strip()
 
 
-def end_with_leader(pid: int) -> None:
-    """Wait for the end of a group's leader, and end with it what it has forked.
+def clean_leftover(record: str, environment: Mapping[str, str], log: Log) -> None:
+    """Kill the app that a killed predecessor has left running, if it is certainly the one that ``record`` names.
 
-    What it has forked holds its sockets, and whoever has asked for something would wait at them for an answer that
-    nobody gives. The status is left for ``ended``, and with it the number: nobody else can have it before that.
+    A record without a pid was written by a bootstrap that was killed while it started the app: that is known by its
+    environment.
     """
-    try:
-        posix.waitid(posix.P_PID, pid, posix.WEXITED | posix.WNOWAIT)
-    except ChildProcessError:  # the shell that started it has taken its exit status
-        return
-    signal_group(pid)
-
-
-def clean_leftover(record: str, log: Log) -> None:
-    """Kill the app that a killed predecessor has left running, if ``record`` names one that is certainly the same."""
     leftover = read_record(record)
     if leftover is None:
         return
     pid, app_started, bootstrap, bootstrap_started = leftover
     if start_time(bootstrap) == bootstrap_started and bootstrap != posix.getpid():
         return  # its bootstrap lives: it is nobody's leftover
+    if not pid:
+        kill_all([], lambda: strays(0, bootstrap_started, environment))
     # Numbers are given again: the leader is the same only if it started at the same tick. A group that has lost its
     # leader still holds its number.
-    if start_time(pid) in (app_started, 0) and _group_exists(pid):
+    elif start_time(pid) in (app_started, 0) and does_group_exist(pid):
+        outside = strays(pid, app_started, environment)
         signal_group(pid, signal.SIGKILL)
         limit = time.monotonic() + KILL_WAIT_S
-        while _is_group_running(pid) and time.monotonic() < limit:
+        while is_group_running(pid) and time.monotonic() < limit:
             time.sleep(POLL_S)
+        kill_all(outside, lambda: strays(pid, app_started, environment))
         log("WARN", f"killed the app that a killed predecessor had left running (process group {pid})")
     remove_record(record)
 
 
-def write_record(record: str, pid: int) -> None:
-    """Note the app's pid (its group has the same number) and start time, and ours. A full /tmp is no reason to stop."""
+def kill_all(known: list[int], others: Callable[[], list[int]]) -> None:
+    """Kill these processes, and those that ``others`` finds until it finds none: what is killed may have forked."""
+    limit = time.monotonic() + KILL_WAIT_S
+    while (known := [*known, *others()]) and time.monotonic() < limit:
+        for pid in known:
+            signal_process(pid, signal.SIGKILL)
+        known = []
+        time.sleep(POLL_S)
+
+
+def write_record(record: str, pid: int, log: Log) -> None:
+    """Note the app's pid (its group has the same number; 0: none yet) and start time, and ours.
+
+    A full /tmp is no reason to stop.
+    """
     bootstrap = posix.getpid()
     text = f"{pid} {start_time(pid)} {bootstrap} {start_time(bootstrap)}\n"
     try:
-        # 0600, and never through somebody's symbolic link: /tmp may be shared where this is not Lambda.
-        flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC
-        descriptor = posix.open(record, flags, 0o600)
-    except OSError:
-        return
-    write_all(descriptor, text.encode())
-    posix.close(descriptor)
+        descriptor = _open_record(record, posix.O_WRONLY | posix.O_CREAT)
+        try:
+            posix.ftruncate(descriptor, 0)
+            write_all(descriptor, text.encode())
+        finally:
+            posix.close(descriptor)
+    except OSError as error:
+        log("WARN", f"{record} cannot be written ({error.strerror}): an app that outlives its bootstrap is not found")
 
 
 def read_record(record: str) -> tuple[int, int, int, int] | None:
     """The four numbers of ``write_record``, or None. Somebody else's file is not read."""
     try:
-        descriptor = posix.open(record, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC)
+        descriptor = _open_record(record, posix.O_RDONLY)
     except OSError:
         return None
     try:
@@ -259,7 +316,20 @@ def read_record(record: str) -> tuple[int, int, int, int] | None:
     if len(fields) != 4 or not all(field.isdigit() for field in fields):
         return None
     pid, app_started, bootstrap, bootstrap_started = map(int, fields)
-    return (pid, app_started, bootstrap, bootstrap_started) if pid > 1 else None
+    return (pid, app_started, bootstrap, bootstrap_started) if pid != 1 else None
+
+
+def _open_record(record: str, flags: int) -> int:
+    """A descriptor of the record. Raises ``OSError`` when it is anything else than a file.
+
+    Mode 0600, and never through somebody's symbolic link: /tmp may be shared where this is not Lambda. O_NONBLOCK: to
+    open a FIFO must not wait for its other end.
+    """
+    descriptor = posix.open(record, flags | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_NONBLOCK, 0o600)
+    if posix.fstat(descriptor).st_mode & S_IFMT != S_IFREG:
+        posix.close(descriptor)
+        raise OSError(0, "it is not a file")
+    return descriptor
 
 
 def remove_record(record: str) -> None:
@@ -268,44 +338,6 @@ def remove_record(record: str) -> None:
         posix.unlink(record)
     except OSError:
         pass
-
-
-def start_time(pid: int) -> int:
-    """When the process started, in clock ticks since boot; 0 when there is none (proc(5), field 22 of stat)."""
-    fields = stat_fields(pid)
-    return int(fields[19]) if fields else 0
-
-
-def is_running(pid: int) -> bool:
-    """Whether the process is there and no zombie."""
-    fields = stat_fields(pid)
-    return bool(fields) and fields[0] not in (b"Z", b"X")
-
-
-def stat_fields(pid: int) -> list[bytes]:
-    """The fields of /proc/PID/stat from the third on: the second, the program's name, may hold anything."""
-    try:
-        descriptor = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:
-        return []
-    try:
-        return posix.read(descriptor, 4096).rpartition(b") ")[2].split()
-    except OSError:
-        return []
-    finally:
-        posix.close(descriptor)
-
-
-def _is_group_running(group: int) -> bool:
-    """Whether any process of the group still holds its sockets.
-
-    A zombie does not, and may stay for ever where nobody waits for orphans; but a leader that has ended is shown as one
-    while its other threads have not.
-    """
-    if not _group_exists(group):
-        return False
-    members = [fields for name in posix.listdir("/proc") if name.isdigit() and (fields := stat_fields(int(name)))]
-    return any(int(f[2]) == group and (f[0] not in (b"Z", b"X") or int(f[17]) > 1) for f in members)
 
 
 def _inheritable_descriptors() -> list[int]:
@@ -326,14 +358,6 @@ def signal_group(group: int, number: int = signal.SIGKILL) -> None:
         posix.killpg(group, number)
     except OSError:  # nobody left
         pass
-
-
-def _group_exists(group: int) -> bool:
-    try:
-        posix.killpg(group, 0)
-    except OSError:  # nobody left, or somebody else's
-        return False
-    return True
 
 
 def describe_status(status: int) -> str:

@@ -1,12 +1,14 @@
-"""Where an app listens, as the kernel knows it: for the message to somebody whose app listens somewhere else."""
+"""Where an app listens, and who listens where it should, as the kernel knows it (proc_net(5))."""
 
 from __future__ import annotations
 
 import posix
 
+from .processes import all_pids, is_of_app, read
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _LISTEN = b"0A"  # the state in /proc/net/tcp (include/net/tcp_states.h)
 _EVERY = ("0.0.0.0", "::")
@@ -22,18 +24,38 @@ def described(group: int) -> str:
 
 def addresses_of(group: int) -> list[str]:
     """``host:port`` of each TCP socket on which a process of the group listens, sorted."""
-    owned = set(_sockets_of(group))
-    found = {address for inode, address in _listening() if inode in owned}
-    return sorted(found)
+    owned = {inode for pid in all_pids() if _is_member(pid, group) for inode in _sockets_of(pid)}
+    return sorted({_address(address) for inode, address in _listening() if inode in owned})
 
 
-def _listening() -> Iterator[tuple[bytes, str]]:
+def stranger_at(port: int, leader: int, environment: Mapping[str, str]) -> str:
+    """Who listens on the port and does not belong to the app that ``leader`` leads: its name and pid.
+
+    "" when the app listens there too, and when it is not known who does.
+    """
+    ending = b":%04X" % port
+    inodes = {inode for inode, address in _listening() if address.endswith(ending)}
+    if not inodes or not inodes.isdisjoint(_sockets_of(leader)):
+        return ""
+    stranger = ""
+    for pid in all_pids():
+        if inodes.isdisjoint(_sockets_of(pid)):
+            continue
+        is_the_apps = is_of_app(pid, leader, environment)
+        if is_the_apps is not False:
+            return ""
+        name = read(f"/proc/{pid}/comm").decode("ascii", "replace").strip()
+        stranger = f"{name if name.isprintable() else 'a process'} (pid {pid})"
+    return stranger
+
+
+def _listening() -> Iterator[tuple[bytes, bytes]]:
     """Inode and address of every listening socket that this process can see."""
     for table in ("/proc/self/net/tcp", "/proc/self/net/tcp6"):
-        for line in _read(table).splitlines()[1:]:
+        for line in read(table).splitlines()[1:]:
             fields = line.split()
             if len(fields) > 9 and fields[3] == _LISTEN:
-                yield fields[9], _address(fields[1])
+                yield fields[9], fields[1]
 
 
 def _address(field: bytes) -> str:
@@ -52,40 +74,23 @@ def _ipv6(octets: bytes) -> str:
     return "[" + ":".join(octets[at : at + 2].hex() for at in range(0, 16, 2)) + "]"
 
 
-def _sockets_of(group: int) -> Iterator[bytes]:
-    """The inodes of the sockets that processes of the group have open."""
-    for name in posix.listdir("/proc"):
-        if not name.isdigit() or not _is_member(name, group):
-            continue
+def _sockets_of(pid: int) -> Iterator[bytes]:
+    """The inodes of the sockets that the process has open."""
+    try:
+        descriptors = posix.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return
+    for descriptor in descriptors:
         try:
-            descriptors = posix.listdir(f"/proc/{name}/fd")
+            target = posix.readlink(f"/proc/{pid}/fd/{descriptor}")
         except OSError:
             continue
-        for descriptor in descriptors:
-            try:
-                target = posix.readlink(f"/proc/{name}/fd/{descriptor}")
-            except OSError:
-                continue
-            if target.startswith("socket:["):
-                yield target[8:-1].encode()
+        if target.startswith("socket:["):
+            yield target[8:-1].encode()
 
 
-def _is_member(pid: str, group: int) -> bool:
+def _is_member(pid: int, group: int) -> bool:
     try:
-        return posix.getpgid(int(pid)) == group
+        return posix.getpgid(pid) == group
     except OSError:
         return False
-
-
-def _read(path: str) -> bytes:
-    try:
-        descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:
-        return b""
-    pieces = []
-    try:
-        while piece := posix.read(descriptor, 65536):
-            pieces.append(piece)
-    finally:
-        posix.close(descriptor)
-    return b"".join(pieces)

@@ -11,7 +11,7 @@ import posix
 from ..json_codec import dumps
 from ..logs import write_all
 from ..values import NamedTuple
-from .process_memory import group_resident_bytes, resident_bytes
+from .processes import group_resident_bytes, resident_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

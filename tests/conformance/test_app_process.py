@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -229,8 +230,6 @@ def test_a_port_that_somebody_else_holds_is_named(api: FakeRuntimeApi, tmp_path:
 
 
 def _accepts(port: int) -> bool:
-    import socket
-
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
@@ -320,12 +319,24 @@ def test_a_burst_on_stderr_while_the_loop_waits_blocks_nothing(api: FakeRuntimeA
     assert state_of_app(api)["pid"]
 
 
-def test_the_last_8_kib_of_stderr_are_reported(api: FakeRuntimeApi, tmp_path: Path) -> None:
-    code = "head -c 100000 /dev/zero | tr '\\0' x >&2; echo >&2; echo 'the last line' >&2; exit 1"
+def test_the_first_2_kib_and_the_last_6_of_stderr_are_reported(api: FakeRuntimeApi, tmp_path: Path) -> None:
+    """Java, Ruby and Go name the cause first, Python last."""
+    middle = "head -c 100000 /dev/zero | tr '\\0' x >&2; echo >&2"
+    code = f"echo 'the first line' >&2; {middle}; echo 'the last line' >&2; exit 1"
     start_bootstrap(api, command=code, environment=temporary(tmp_path))
     message = json.loads(api.wait_init_error().body)["errorMessage"]
+    assert "Its stderr:\nthe first line\nxxx" in message
     assert message.endswith("the last line")
+    assert "bytes left out" in message
     assert 8000 < message.count("x") <= 8192
+
+
+@pytest.mark.parametrize("size", [1, 2047, 2048, 2049, 8000, 8191, 8192, 8193])
+def test_what_was_written_to_stderr_is_reported_once(api: FakeRuntimeApi, tmp_path: Path, size: int) -> None:
+    start_bootstrap(api, command=f"head -c {size} /dev/zero | tr '\\0' Z >&2; exit 1", environment=temporary(tmp_path))
+    message = json.loads(api.wait_init_error().body)["errorMessage"]
+    assert message.count("Z") == min(size, 8192)
+    assert ("bytes left out" in message) == (size > 8192)
 
 
 # --- leftovers of a killed predecessor
@@ -376,6 +387,57 @@ def test_a_record_that_is_none_is_ignored(tmp_path: Path, text: str) -> None:
     assert read_record(str(tmp_path / "record")) is None
 
 
+def a_directory(path: Path) -> None:
+    path.mkdir()
+
+
+def a_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def a_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+
+
+def a_dangling_link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def a_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("make", [a_directory, a_fifo, a_socket, a_dangling_link, a_device])
+def test_a_record_that_is_no_file_is_never_waited_for(
+    api: FakeRuntimeApi, tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    """The start goes on, with a warning."""
+    make(Path(temporary(tmp_path)["TMPDIR"]) / ".fairlead-app")
+    process = start(api, "state.py", tmp_path)
+    assert state_of_app(api)["pid"]
+    assert ".fairlead-app cannot be written" in process.stderr
+    process.terminate()
+    assert process.wait() == 0
+
+
+def test_a_bootstrap_that_was_killed_while_it_started_the_app_has_left_a_record(
+    api: FakeRuntimeApi, tmp_path: Path
+) -> None:
+    """One without a pid: the app is known by its environment then."""
+    port = str(free_port())
+    directory = temporary(tmp_path)["TMPDIR"]
+    with FakeRuntimeApi() as first:
+        killed = start(first, "state.py", tmp_path, FAIRLEAD_PORT=port)
+        old = state_of_app(first)["pid"]
+        born = start_time(killed.pid)
+        killed.kill()
+        (Path(directory) / ".fairlead-app").write_text(f"0 0 {killed.pid} {born}\n")
+        start(api, "state.py", tmp_path, FAIRLEAD_PORT=port)
+        assert state_of_app(api)["pid"] != old
+        assert not is_running(old)
+
+
 def test_the_record_is_gone_after_a_clean_end(api: FakeRuntimeApi, tmp_path: Path) -> None:
     process = start(api, "state.py", tmp_path)
     api.wait_idle()
@@ -400,6 +462,29 @@ def test_the_app_gets_sigterm_and_both_end(api: FakeRuntimeApi, tmp_path: Path, 
     assert process.wait() == 0
     assert "goodbye" in process.stderr
     assert not process.app_pids
+
+
+def test_the_connection_to_the_app_is_closed_before_sigterm(api: FakeRuntimeApi, tmp_path: Path) -> None:
+    """Some servers (gunicorn's threads) wait at their end for their clients to close."""
+    code = (
+        "import os, signal, socket, sys\n"
+        "listener = socket.create_server(('127.0.0.1', int(os.environ['PORT'])))\n"
+        "signal.signal(signal.SIGTERM, lambda *_: None)\n"
+        "client, _ = listener.accept()\n"
+        "while client.recv(65536):\n"
+        "    client.sendall(b'HTTP/1.1 200 OK\\r\\ncontent-length: 0\\r\\n\\r\\n')\n"
+        "print('the client has closed', file=sys.stderr)\n"
+    )
+    (tmp_path / "patient.py").write_text(code)
+    process = start_bootstrap(
+        api, command=f"exec {PYTHON} -S {tmp_path / 'patient.py'}", environment=temporary(tmp_path)
+    )
+    api.add_event(EVENT, request_id="one")
+    assert api.wait_answer("one").kind == "response"
+    api.wait_idle()
+    process.terminate()
+    assert process.wait() == 0
+    assert "the client has closed" in process.stderr
 
 
 def test_sigterm_is_heard_at_any_moment(tmp_path: Path) -> None:
@@ -476,6 +561,57 @@ def test_a_lost_app_is_killed_with_what_it_forked(api: FakeRuntimeApi, tmp_path:
     api.add_event(b'{"fault":"/die"}', request_id="die")
     assert api.wait_answer("die").document["errorType"] == "Runtime.AppExited"
     wait_until(lambda: not [pid for pid in family if is_running(pid)], "the family is gone")
+
+
+def test_what_an_app_puts_into_sessions_of_its_own_is_gone_with_it(api: FakeRuntimeApi, tmp_path: Path) -> None:
+    """Daemons do that. After 20 restarts there is one app and one daemon of it, and at the end nothing."""
+    daemon = "setsid sh -c 'trap \"\" TERM; while :; do sleep 60; done'"
+    process = start_bootstrap(api, command=f"{daemon} & {app('faults.py')}", environment=temporary(tmp_path))
+    for number in range(20):
+        api.add_event(b'{"fault":"/die"}', request_id=f"die-{number}")
+        assert api.wait_answer(f"die-{number}").document["errorType"] == "Runtime.AppExited"
+    api.add_event(EVENT, request_id="last")
+    assert api.wait_answer("last").body == EVENT
+    wait_until(lambda: len(process.app_pids) == 3, "one app, one daemon and its sleep")
+    process.terminate()
+    assert process.wait() == 0
+    assert not process.app_pids
+
+
+def test_an_app_that_has_emptied_its_daemons_environment_takes_them_with_it(
+    api: FakeRuntimeApi, tmp_path: Path
+) -> None:
+    """They descend from it, which can be seen as long as their parents live."""
+    command = f"(env -i setsid sleep 1000 & wait) & {app('faults.py')}"
+    process = start_bootstrap(api, command=command, environment=temporary(tmp_path))
+    api.add_event(EVENT, request_id="one")
+    api.wait_answer("one")
+    wait_until(lambda: "sleep" in " ".join(map(command_of, children_in_sessions_of_their_own(process))), "the daemon")
+    daemons = children_in_sessions_of_their_own(process)
+    process.terminate()
+    assert process.wait() == 0
+    wait_until(lambda: not [pid for pid in daemons if is_running(pid)], "the daemon's end")
+
+
+def children_in_sessions_of_their_own(process: BootstrapProcess) -> list[int]:
+    """Leaders of sessions below the app."""
+    found, waiting = [], [process.pid]
+    while waiting:
+        pid = waiting.pop()
+        try:
+            children = list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+            found += [child for child in children if os.getsid(child) == child]
+        except OSError:
+            continue
+        waiting += children
+    return found
+
+
+def command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
 
 
 def test_a_lost_app_is_started_without_waiting_and_the_next_invocation_waits(

@@ -15,7 +15,7 @@ import pytest
 from runtime.invocation import Invocation
 from runtime.web.metrics import UNITS, Memory, line
 from runtime.web.observation import Record, Start
-from runtime.web.process_memory import group_resident_bytes, resident_bytes
+from runtime.web.processes import group_resident_bytes, resident_bytes
 
 MEBIBYTE = 1024 * 1024
 # Of the specification's own list, what is used here.
