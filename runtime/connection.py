@@ -78,6 +78,7 @@ class Connection:
         self._timed = 0.0  # after how many seconds a receive on the open socket returns at the latest; 0: never
         self.while_idle: Callable[[], None] | None = None
         """Called every ``WATCHFUL_S`` while an exchange without a deadline waits, where waiting blocks."""
+        self._is_idle = False
         self._is_sound = True  # of the current exchange, the whole request was sent, and nothing came before that
 
     async def exchange(
@@ -134,6 +135,30 @@ class Connection:
             self.close()
             raise
 
+    async def send(self, request: HttpRequest) -> ResponseReader:
+        """Send a request without a body, and do not wait: the answer is the caller's to ``receive``.
+
+        Raises ``ConnectRefused``. That the app did not take the request is seen with the answer.
+        """
+        self._is_sound = self._send(self._socket or await self._open(None), render_head(request))
+        return ResponseReader(request.method)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a socket. The peer may have closed its end."""
+        return self._socket is not None
+
+    async def let_close(self, seconds: float, more_s: float) -> None:
+        """Give the peer so long after its last answer to close the open connection, and ``more_s`` for what follows."""
+        at = self._used_at
+        if self._socket is not None:
+            if time.time() >= at + seconds or not await self._waiting.ready(self._readable, at + seconds):
+                return
+            at = time.time()
+        rest = at + more_s - time.time()
+        if rest > 0:
+            await self._waiting.sleep(min(rest, more_s))
+
     async def lend(self) -> socket.socket:
         """The open socket, for an exchange that is not one request and one answer. Raises ``ConnectRefused``."""
         await self.connect()
@@ -154,6 +179,14 @@ class Connection:
         """Send a request and leave its answer unread, for as long as this object lives."""
         (self._socket or await self._open(None)).sendall(head)
 
+    def hang_up(self) -> None:
+        """Tell the peer that no more requests come, if none is under way. For another thread, at the process's end."""
+        if self._is_idle and self._socket is not None:
+            try:
+                self._socket.shutdown(socket.SHUT_RDWR)
+            except OSError:  # the peer was first
+                pass
+
     def close(self) -> None:
         """Drop the connection; the next exchange opens another one."""
         if self._socket is not None:
@@ -173,6 +206,7 @@ class Connection:
 
     def _is_usable(self) -> bool:
         """Whether an open connection is there that the peer has not closed, as far as can be known now."""
+        self._is_idle = False
         if self._socket is None:
             return False
         if abs(time.time() - self._used_at) >= self._idle_limit_s:
@@ -211,7 +245,11 @@ class Connection:
             except BaseException as error:  # a signal handler's exit included: half an exchange is never taken up again
                 self.close()
                 if was_lost and isinstance(error, ConnectRefused):
-                    raise ConnectionLost("the connection was lost, and then refused") from error
+                    lost = ConnectionLost("the connection was lost, and then refused")
+                    lost.is_unanswered = True
+                    raise lost from error
+                if isinstance(error, ConnectionLost):
+                    error.is_unanswered = not reader.started
                 if not (may_repeat and isinstance(error, ConnectionLost)) or reader.started:
                     raise
                 may_repeat, was_lost = False, True
@@ -332,6 +370,7 @@ class Connection:
             reader.feed_eof()
         if reader.response:
             self._used_at = time.time()
+            self._is_idle = True
             if not (self._is_sound and reader.keep_alive):
                 self.close()
 

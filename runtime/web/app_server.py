@@ -7,8 +7,6 @@ given up: the platform then provides a fresh one.
 
 from __future__ import annotations
 
-import time
-
 from ..errors import AppNotReady, EnvironmentLost, InitFault
 from ..waiting import NEVER
 from .app_client import AppClient
@@ -32,23 +30,14 @@ class AppServer(AppClient):
         self._owned = process
         self._readiness = Readiness(config, self._connection, log)
         self._failed_starts = 0
-        self._start_limit = 0.0  # epoch seconds at which the current start counts as failed
-
-    def started(self, at: float) -> None:
-        """The app was started ``at`` (epoch seconds), here or by `bootstrap`."""
-        self._start_limit = at + self._config.readiness_timeout_s
 
     def _failed_start(self, unready: Unready) -> InitFault:
         words = self._owned.last_words()
-        detail = f"The end of its stderr:\n{words}" if words else "It wrote nothing to stderr."
+        detail = f"Its stderr:\n{words}" if words else "It wrote nothing to stderr."
         if unready.app_ended:
             return InitFault("Runtime.AppExited", unready.reason, detail)
-        return InitFault(
-            "Runtime.AppNotReady",
-            f"the app was not ready within {self._config.readiness_timeout_s} s:"
-            f" {self._readiness.advice(self._owned.pid, unready.reason)}",
-            detail,
-        )
+        limit_s = self._config.readiness_timeout_s
+        return InitFault("Runtime.AppNotReady", f"the app was not ready within {limit_s} s: {unready.reason}", detail)
 
     @property
     def is_ready(self) -> bool:
@@ -58,17 +47,14 @@ class AppServer(AppClient):
     def start(self) -> None:
         """Start the app for the first time. Raises ``InitFault``."""
         self._owned.clean_leftover()
-        self._readiness.clear_address()
-        self._owned.start()
-        self.started(time.time())
+        self._start()
 
     def await_init(self, until: float = NEVER) -> None:
         """Wait until the app is ready, or until ``until`` (epoch seconds). Raises ``InitFault`` when it failed."""
-        limit = min(until, self._start_limit)
-        unready = self._readiness.wait(self._owned, limit)
+        unready = self._readiness.wait(self._owned, until)
         if unready is None:
             self._ready = True
-        elif unready.app_ended or limit == self._start_limit:
+        elif unready.is_final:
             raise self._failed_start(unready)
 
     async def settle(self) -> None:
@@ -84,22 +70,27 @@ class AppServer(AppClient):
     def restart(self) -> None:
         """End what is left of the app and start it again. Raises ``InitFault`` when that cannot be done."""
         self._owned.kill()
+        self._start()
+
+    def _start(self) -> None:
         self._readiness.clear_address()
+        self._readiness.begin()
         self._owned.start()
-        self.started(time.time())
 
     async def _become_ready(self, deadline: float | None) -> None:
-        until = NEVER if deadline is None else deadline
-        unready = self._readiness.wait(self._owned, min(until, self._start_limit))
+        unready = self._readiness.wait(self._owned, NEVER if deadline is None else deadline)
         if unready is None:
             self._ready = True
             self._failed_starts = 0
             return
-        if not unready.app_ended and until < self._start_limit:
-            advice = self._readiness.advice(self._owned.pid, unready.reason)
-            raise AppNotReady(f"the app is still starting: {advice}")
+        if not unready.is_final:
+            raise AppNotReady(f"the app is still starting: {unready.reason}")
         self._failed_starts += 1
         fault = self._failed_start(unready)
         if self._failed_starts >= START_LIMIT:
             raise EnvironmentLost(fault.error_type, f"{fault.message}; {START_LIMIT} starts in a row have failed")
         raise self._lost(fault.error_type, fault.message)
+
+    @property
+    def _start_s(self) -> float:
+        return self._readiness.waited_s

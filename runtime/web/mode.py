@@ -60,12 +60,11 @@ class WebMode:
         """Bring the app up and serve invocations with it. The async clock runs from ``began``, as Lambda's does."""
         config, log = self._config, self._log
         app = AppServer(config, self._process, log)
+        endings.insert(0, app.hang_up)
         began = began or time.time()
         try:
             hooks = hooks_of(self._environ)
-            if self._process.pid:
-                app.started(began)
-            else:
+            if not self._process.pid:
                 app.start()
             # While the app boots. Kept in a local: the platform takes a closed socket for the extension's end.
             extension = register(self._environ["AWS_LAMBDA_RUNTIME_API"], log) if config.shutdown_grace_ms else None

@@ -19,9 +19,9 @@ from ..multiplexer import Multiplexer
 from ..pollers import Pollers, PollingApi, poller_count, shares
 from ..values import NamedTuple
 from ..waiting import Blocking, now
-from .app_client import AppClient
-from .app_process import is_running
+from .app_client import AppClient, log_end
 from .app_server import START_LIMIT
+from .processes import is_running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,7 +112,10 @@ class WatchedProcess:
         return not is_running(self._board.pid)
 
     def condemn(self) -> None:
-        """Tell the parent that the app may be of no use any more."""
+        """Nothing: an app that is late for this poller serves the others."""
+
+    def end_refusing(self) -> None:
+        """Tell the app's owner that it refuses connections."""
         try:
             posix.write(self._doubts, b"?")
         except OSError:  # it has enough of them
@@ -163,15 +166,25 @@ class PollersApp(AppClient):
         """There is nothing to start here."""
         self._is_lost = False
 
+    @property
+    def _start_s(self) -> float:
+        return 0.0  # its owner's to know
+
 
 class AppOwner:
-    """The parent's side: starts the app again when it has ended, and looks after doubts."""
+    """The parent's side: starts the app again when it has ended, and looks after doubts.
 
-    def __init__(self, app: AppServer, process: AppProcess, board: Board, log: Log) -> None:
+    ``give_up`` is called by a thread that finds that the app cannot be brought back.
+    """
+
+    def __init__(
+        self, app: AppServer, process: AppProcess, board: Board, log: Log, give_up: Callable[[], None] = lambda: None
+    ) -> None:
         self._app = app
         self._process = process
         self._board = board
         self._log = log
+        self._give_up = give_up
         self._failures = 0
         # An app that is just starting refuses connections too, and must not be killed for that.
         self._change = _thread.allocate_lock()
@@ -185,7 +198,10 @@ class AppOwner:
                     self._app.await_init()
                 except InitFault as fault:
                     self._log("ERROR", f"{fault.error_type}: {fault.message}")
-                    self._process.condemn()  # its end starts it again
+                    self._failures += 1
+                    # The wait has taken its status, if it has ended, so that ``on_end`` may never hear of that.
+                    if not self._replaced():
+                        self._give_up()
                 else:
                     self._board.tell_ready(self._process.pid)
 
@@ -216,15 +232,18 @@ class AppOwner:
 
     def on_end(self, pid: int) -> bool:
         """A child has ended that is no poller. Returns False when the app cannot be brought back."""
-        if pid != self._process.pid:
-            posix.waitpid(pid, 0)
-            return True
         with self._change:
-            return self._replaced()
+            if pid == self._process.pid:
+                return self._replaced()
+        try:
+            posix.waitpid(pid, 0)
+        except ChildProcessError:  # an app that was replaced meanwhile
+            pass
+        return True
 
     def _replaced(self) -> bool:
-        words = self._process.ended() or "ended"
-        self._log("ERROR", f"Runtime.AppExited: the app {words}; it is started again")
+        words = self._process.ended() or "was not ready in time"
+        log_end(self._log, words, "")
         self._board.turn(words)
         while self._failures < START_LIMIT:
             try:
@@ -275,11 +294,11 @@ def serve_together(app: AppServer, process: AppProcess, part: Part, log: Log) ->
 
     count = poller_count(part.environ)
     processes = count if part.may_block else len(posix.sched_getaffinity(0))
-    owner = AppOwner(app, process, board, log)
     pollers = Pollers(shares(count, processes), poll, log)
+    owner = AppOwner(app, process, board, log, pollers.kill)
     part.at_end(pollers.kill)
-    app.drop()  # who serves one connection after the other would wait for something on this one
     if app.is_ready:
+        app.drop()  # who serves one connection after the other would wait for something on this one
         board.tell_ready(process.pid)
     pollers.start()
     if not app.is_ready:
