@@ -121,6 +121,9 @@ class ConnectRefused(ExchangeError):
 class ConnectionLost(ExchangeError):
     """The peer closed or reset the connection before its answer was complete."""
 
+    is_unanswered = False
+    """No byte of an answer has come."""
+
 
 class ExchangeTimeout(ExchangeError):
     """The deadline of the exchange passed."""

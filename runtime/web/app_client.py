@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 
-from ..connection import Connection
+from ..connection import IDEMPOTENT, Connection
 from ..errors import (
     AppLost,
     AppTimeout,
     BodyTooLarge,
+    ConnectionLost,
     ConnectRefused,
     ExchangeError,
     ExchangeTimeout,
@@ -23,6 +24,7 @@ from ..errors import (
 from ..invocation import PAYLOAD_LIMIT
 from ..values import NamedTuple
 from ..waiting import Blocking
+from .app_process import ENDED_IN_ORDER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,6 +50,9 @@ if TYPE_CHECKING:
         def condemn(self) -> None:
             """It is of no use any more."""
 
+        def end_refusing(self) -> None:
+            """End it, unless it accepts connections after all."""
+
     class App(Protocol):
         """What requests are for: the app itself, or something around it that adds to its answers."""
 
@@ -65,6 +70,13 @@ if TYPE_CHECKING:
 COMPRESSED_TIMES = 4
 # An app that dies closes its sockets first; its end can be seen a moment later.
 DEATH_WAIT_S, DEATH_POLL_S = 0.05, 0.001
+# How often an app that has closed its listener is looked at, and how long it may go on refusing while somebody waits
+# (or twice as long as its start has taken, if that is longer, and never longer than a start may take).
+FIRST_PAUSE_S, PAUSE_GROWTH, LONGEST_PAUSE_S = 0.001, 1.1, 0.02
+REFUSING_LIMIT_S = 8.0
+# An app of which it is known gets so long after an answer to close the connection, and then its listener: what is sent
+# to one that is about to end is lost.
+RECYCLE_S, CLOSING_S = 0.05, 0.01
 
 
 class AppAnswer(NamedTuple):
@@ -137,6 +149,8 @@ class AppClient:
         self._max_body = PAYLOAD_LIMIT * (COMPRESSED_TIMES if config.compression else 1)
         self._ready = False
         self._is_lost = False
+        self._refused_s = 0.0  # how long invocations have waited for it to listen again
+        self._recycles = False  # it has closed its listener once and opened it again
 
     async def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
         """The app's answer.
@@ -162,6 +176,10 @@ class AppClient:
         """Close the connection to the app, in the middle of its answer: that is how it learns that nobody listens."""
         self._connection.close()
 
+    def hang_up(self) -> None:
+        """Close the connection if it is idle, from another thread: servers wait for it at their end (gunicorn)."""
+        self._connection.hang_up()
+
     def _deadline(self, invocation: Invocation) -> float | None:
         """Until when the app may take, in epoch seconds: early enough to still answer for it."""
         if not invocation.deadline_ms:
@@ -174,19 +192,68 @@ class AppClient:
         """What ``exchange`` gives, once the app is ready for it."""
         if deadline is not None and deadline <= time.time():
             raise AppTimeout("no time was left to ask the app: see FAIRLEAD_DEADLINE_MARGIN_MS")
-        if not self._ready:
-            await self._become_ready(deadline)
-        try:
-            return await exchange(request, deadline, max_body)
-        except ConnectRefused as refused:
-            await self._replace(refused)
-        except ExchangeError as error:
-            raise await self._fault(error, request) from error
-        await self._become_ready(deadline)  # nothing of the request was sent, so it is not too late for it
-        try:
-            return await exchange(request, deadline, max_body)
-        except ExchangeError as error:
-            raise await self._fault(error, request) from error
+        is_second = False
+        while True:
+            if not self._ready:
+                await self._become_ready(deadline)
+            if self._recycles:
+                await self._connection.let_close(RECYCLE_S, CLOSING_S)
+            try:
+                return await exchange(request, deadline, max_body)
+            except ConnectRefused as refused:
+                await self._await_listener(refused, deadline)
+            except ExchangeError as error:
+                if is_second or not await self._may_ask_again(error, request):
+                    raise await self._fault(error, request) from error
+                is_second = True
+
+    async def _may_ask_again(self, error: ExchangeError, request: HttpRequest) -> bool:
+        """Whether a request that was sent may be sent once more.
+
+        Its method allows that (RFC 9110 9.2.2), and no byte of an answer has come. An app that has crashed is not asked
+        again: the request may be the reason. One that has ended in order recycles itself.
+        """
+        if not (isinstance(error, ConnectionLost) and error.is_unanswered and request.method in IDEMPOTENT):
+            return False
+        return await self._wait_ended() in (None, ENDED_IN_ORDER)
+
+    async def _await_listener(self, refused: ConnectRefused, deadline: float | None) -> None:
+        """Wait until the app listens again, or was started again because it had ended.
+
+        Nothing of the request was sent, so it is not too late for it. Apps close their listener and open it again when
+        they recycle or supervise themselves; to kill one for that would cut its graceful end short. Raises
+        ``InvocationFault`` at the deadline, and ``AppLost`` for an app that goes on refusing; when other invocations
+        have failed for that already, the app is started again for this one. Raises as ``settle``.
+        """
+        limit_s = min(max(REFUSING_LIMIT_S, 2 * self._start_s), self._config.readiness_timeout_s)
+        pause_s, has_failed_before = FIRST_PAUSE_S, self._refused_s > 0
+        while (ended := self._process.ended()) is None:
+            if deadline is not None and time.time() + pause_s >= deadline:
+                raise InvocationFault("Runtime.AppUnreachable", f"the app runs, but {refused}")
+            if self._refused_s >= limit_s:
+                self._process.end_refusing()
+                lost = self._lost("Runtime.AppUnreachable", f"the app runs, but {refused}, for {self._refused_s:.0f} s")
+                if not has_failed_before:
+                    raise lost
+                self._log("ERROR", f"{lost.error_type}: {lost.message}; it is started again")
+                await self.settle()
+                return
+            await self._waiting.sleep(pause_s)
+            self._refused_s += pause_s  # not by the clock: the environment may be frozen
+            pause_s = min(pause_s * PAUSE_GROWTH, LONGEST_PAUSE_S)
+            try:
+                await self._connection.connect(deadline)
+            except ConnectRefused:
+                continue
+            except ExchangeTimeout as error:
+                raise InvocationFault("Runtime.AppUnreachable", f"the app runs, but {error}") from error
+            self._refused_s = 0.0
+            self._recycles = True
+            return
+        self._tell_of_end(ended)
+        self._recycles = self._recycles or ended == ENDED_IN_ORDER
+        self._abandon()
+        await self.settle()
 
     async def _fault(self, error: ExchangeError, request: HttpRequest) -> InvocationFault:
         """What a failed exchange with the app means."""
@@ -194,8 +261,6 @@ class AppClient:
             self._abandon()
             path = request.target.partition("?")[0]  # queries carry secrets, and this is logged
             return AppTimeout(f"the app did not answer {request.method} {path} in time")
-        if isinstance(error, ConnectRefused):
-            return self._lost("Runtime.AppUnreachable", str(error))
         if isinstance(error, BodyTooLarge):
             return ResponseTooLarge(error.size, error.limit)
         if isinstance(error, ProtocolError):
@@ -212,20 +277,16 @@ class AppClient:
             await self._waiting.sleep(DEATH_POLL_S)
         return ended
 
-    async def _replace(self, refused: ConnectRefused) -> None:
-        """The app died between two invocations: start it again. Raises ``AppLost`` when it lives and refuses."""
-        ended = await self._wait_ended()
-        if not ended:
-            raise self._lost("Runtime.AppUnreachable", f"the app runs, but {refused}") from refused
-        self._tell_of_end(ended)
-        self._abandon()
-        await self.settle()
-
     def _tell_of_end(self, ended: str) -> None:
-        self._log("ERROR", f"Runtime.AppExited: the app {ended} between two invocations; it is started again")
+        log_end(self._log, ended, " between two invocations")
 
     async def _become_ready(self, deadline: float | None) -> None:
         """Wait until the app can be asked. Raises ``InvocationFault`` when it cannot be before ``deadline``."""
+        raise NotImplementedError
+
+    @property
+    def _start_s(self) -> float:
+        """How long the app has taken to start, in seconds."""
         raise NotImplementedError
 
     def _lost(self, error_type: str, message: str) -> AppLost:
@@ -236,9 +297,18 @@ class AppClient:
     def _abandon(self) -> None:
         self._ready = False
         self._is_lost = True
+        self._refused_s = 0.0
         self._connection.close()
         self._process.condemn()
 
     async def settle(self) -> None:
         """As ``App`` has it, for an app that was lost."""
         raise NotImplementedError
+
+
+def log_end(log: Log, ended: str, when: str) -> None:
+    """Log that the app has ended and is started again: as an error, unless it has recycled itself."""
+    if ended == ENDED_IN_ORDER:
+        log("INFO", f"the app {ended}{when}; it is started again")
+    else:
+        log("ERROR", f"Runtime.AppExited: the app {ended}{when}; it is started again")

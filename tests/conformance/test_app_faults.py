@@ -321,7 +321,9 @@ def test_a_deadline_that_has_passed_costs_the_invocation_and_not_the_app(
 
 
 def test_an_app_that_lives_and_refuses_is_replaced(api: FakeRuntimeApi) -> None:
-    process = start_bootstrap(api, command=app("faults.py"))
+    """Not before it has refused for as long as a start may take: it may be about to listen again."""
+    limit = {"FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS": "1"}
+    process = start_bootstrap(api, command=app("faults.py"), environment=limit)
     first = invoke(api, function_url("/pid")).document["body"]
     assert invoke(api, function_url("/refuse")).document["statusCode"] == 200
     assert invoke(api, function_url("/")).document["statusCode"] == 502

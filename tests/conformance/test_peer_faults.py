@@ -837,7 +837,7 @@ def test_an_app_that_fails_has_an_answer_with_a_name(
 
 
 def test_b9_an_app_that_refuses_connections(api: FakeRuntimeApi, start: Start) -> None:
-    start("faults.py")
+    start("faults.py", FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS="1")
     assert answer_to(api, url(rawPath="/refuse")).document["statusCode"] == 200
     document = answer_to(api, url()).document
     assert (document["statusCode"], "Runtime.AppUnreachable" in document["body"]) == (502, True)

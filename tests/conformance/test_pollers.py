@@ -185,7 +185,7 @@ def test_one_start_is_told_once(api: FakeRuntimeApi, start: Start) -> None:
 
 
 def test_an_app_that_refuses_connections_is_replaced(api: FakeRuntimeApi, start: Start) -> None:
-    start("faults.py", FAIRLEAD_POOL_IDLE_TIMEOUT_SECONDS="0")
+    start("faults.py", FAIRLEAD_POOL_IDLE_TIMEOUT_SECONDS="0", FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS="1")
     before = body(api, add(api, "/pid"))
     status(api, add(api, "/refuse"))
     _wait_until(lambda: body(api, add(api, "/pid")) not in (before, ""))
