@@ -10,7 +10,8 @@ Three rules:
 2. **Nothing is sent on a connection that is known to be dead**, or likely to be: before each request a look
    (``poll``) tells whether the peer has closed it, and one that was idle for long is not tried. The look leaves a
    gap, so a request with an idempotent method (RFC 9110 9.2.2) is sent once more when its reused connection died
-   without a byte of an answer. A POST never is: it may have been processed.
+   without a byte of an answer. A POST never is: it may have been processed. The gap lets late bytes through as well:
+   a peer that was once seen to send some which belong to no answer gets a connection for each request from then on.
 3. **The socket stays blocking**, while there is one invocation at a time. ``settimeout`` would make it non-blocking
    inside: one more system call for each of ours, and MSG_WAITALL would return early. With a deadline it has a fixed
    SO_RCVTIMEO, after which the clock is looked at, and the last second is waited for in ``poll``. SO_RCVTIMEO alone
@@ -79,6 +80,7 @@ class Connection:
         self.while_idle: Callable[[], None] | None = None
         """Called every ``WATCHFUL_S`` while an exchange without a deadline waits, where waiting blocks."""
         self._is_idle = False
+        self._keeps = True  # the peer has never sent bytes that belong to no answer
         self._is_sound = True  # of the current exchange, the whole request was sent, and nothing came before that
 
     async def exchange(
@@ -215,6 +217,10 @@ class Connection:
         if not self._waiting.has_come(self._readable):
             return True
         # The end of the stream, or bytes that nobody asked for: they must not become the next answer.
+        try:
+            self._keeps = self._keeps and not self._socket.recv(1, socket.MSG_DONTWAIT)
+        except OSError:  # reset
+            pass
         self.close()
         return False
 
@@ -371,7 +377,8 @@ class Connection:
         if reader.response:
             self._used_at = time.time()
             self._is_idle = True
-            if not (self._is_sound and reader.keep_alive):
+            if not (self._is_sound and self._keeps and reader.keep_alive):
+                self._keeps = self._keeps and not reader.has_surplus
                 self.close()
 
     async def _await_data(self, interests: Interests, deadline: float | None) -> None:

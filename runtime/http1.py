@@ -6,7 +6,9 @@ Four rules of this file:
    answer to another.
 2. **How the bytes were split changes nothing**, neither the answer nor the kind of error; no byte is searched twice, so
    that the work is linear even when they come one at a time.
-3. **Nothing that is left over is used.** A byte after the answer ends the life of the connection (``keep_alive``).
+3. **Nothing that is left over is used.** A byte after the answer ends the life of the connection (``keep_alive``), and
+   so does an answer that has no body by its status or method, and may yet be followed by one: peers send the two in
+   two pieces, and the second would be read as the next answer.
 4. **The usual answer is a straight line**: head and body in one ``feed``, one search, one decoding, one split. Of a
    head whose octets have come before, it is known already what they say.
 
@@ -145,6 +147,7 @@ class ResponseReader:
 
     # On the class, like those three: a reader is made for each exchange, and most never set these.
     _informational = 0
+    _has_promised = False  # an interim answer has announced a body, which it cannot have
     _held: bytes | bytearray = b""  # a head without its end
     _searched = 0  # no head ends before this index of it
     _body: Body | None = None
@@ -172,6 +175,11 @@ class ResponseReader:
             octets, self.response = self.response.body, self.response._replace(body=b"")
             return octets
         return self._body.take() if self._body else b""
+
+    @property
+    def has_surplus(self) -> bool:
+        """Bytes came with the complete answer that are no part of it, although its end was plain to both sides."""
+        return bool(self._body and self._body.surplus and self._persistent)
 
     @property
     def missing(self) -> int:
@@ -235,10 +243,18 @@ class ResponseReader:
             self._informational += 1
             if self._informational > INFORMATIONAL_LIMIT:
                 raise ProtocolError(f"more than {INFORMATIONAL_LIMIT} interim answers (1xx) came before the final one")
+            if length != 0 and (framing["content-length"] or framing["transfer-encoding"]):
+                self._has_promised = True
             return False
         self._head = (status, reason, [*fields])  # a list of its own: a hook may change it, and the head is remembered
         if self._method == "HEAD" or status in (204, 304):
+            # The fields may announce a body to HEAD and 304 and lawfully none comes; but one that comes all the same,
+            # a moment later, cannot be told from the next answer. Under 204 without any field gunicorn's threads, for
+            # one, send what a WSGI app gives. A new connection costs 0.1 ms.
+            self._persistent = self._persistent and length == 0
             length = 0
+        if self._has_promised:
+            self._persistent = False
         if length is None:
             self._body = _body_without_length(version, framing, self._max_body)
         else:

@@ -239,6 +239,37 @@ def leftover(connection: Connection, _: str) -> None:
     connection.send(HEAD + b"content-length: 4\r\n\r\n" + OK + poison)
 
 
+POISON = b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n" + b'"poison"'
+
+
+def late_body(connection: Connection, argument: str) -> None:
+    """/late-body/NNN: that status with a length, and a moment later the body, which passes for another answer."""
+    connection.send(b"HTTP/1.1 %d Some Reason\r\ncontent-length: %d\r\n\r\n" % (int(argument), len(POISON)))
+    time.sleep(0.002)
+    connection.send(POISON)
+
+
+def late_chunked_body(connection: Connection, argument: str) -> None:
+    """/late-chunked-body/NNN: the same in chunks."""
+    connection.send(b"HTTP/1.1 %d Some Reason\r\ntransfer-encoding: chunked\r\n\r\n" % int(argument))
+    time.sleep(0.002)
+    connection.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(POISON), POISON))
+
+
+def late_unannounced_body(connection: Connection, argument: str) -> None:
+    """/late-unannounced-body/NNN: the same with nothing in the head that tells of a body, as gunicorn's threads do."""
+    connection.send(b"HTTP/1.1 %d Some Reason\r\n\r\n" % int(argument))
+    time.sleep(0.002)
+    connection.send(POISON)
+
+
+def interim_body(connection: Connection, _: str) -> None:
+    """A 103 with a body that passes for the answer, which itself comes a moment later."""
+    connection.send(b"HTTP/1.1 103 Early Hints\r\ncontent-length: %d\r\n\r\n" % len(POISON) + POISON)
+    time.sleep(0.002)
+    connection.answer(200, OK)
+
+
 def body_with_204(connection: Connection, _: str) -> None:
     """A 204 that has a body all the same."""
     connection.send(b"HTTP/1.1 204 No Content\r\ncontent-length: 8\r\n\r\n" + b'"poison"')
@@ -326,9 +357,13 @@ FAULTS: dict[str, Callable[[Connection, str], None]] = {
     "header-100k": header_100k,
     "headers": headers,
     "http10": http10,
+    "interim-body": interim_body,
     "large": large,
     "large-json": large_json,
     "latin1-header": latin1_header,
+    "late-body": late_body,
+    "late-chunked-body": late_chunked_body,
+    "late-unannounced-body": late_unannounced_body,
     "leftover": leftover,
     "meet": meet,
     "no-content": no_content,

@@ -204,6 +204,35 @@ def test_a_body_with_204_is_not_the_next_answer(shared: tuple[FakeRuntimeApi, Bo
     assert_next_is_served(api)
 
 
+LATE_BODIES = [
+    ("HEAD", "/late-body/200"),
+    ("HEAD", "/late-body/404"),
+    ("HEAD", "/late-chunked-body/200"),
+    ("HEAD", "/late-unannounced-body/200"),
+    ("GET", "/late-body/204"),
+    ("DELETE", "/late-unannounced-body/204"),
+    ("GET", "/late-chunked-body/204"),
+    ("GET", "/late-body/304"),
+    ("GET", "/late-unannounced-body/304"),
+    ("GET", "/interim-body"),
+]
+
+
+@pytest.mark.parametrize("mode", ["buffered", "response_stream"])
+def test_a_body_that_must_not_be_there_and_comes_a_moment_later_is_not_the_next_answer(mode: str) -> None:
+    """Back to back, so that the next request goes out while it is still to come."""
+    with FakeRuntimeApi() as api:
+        start_bootstrap(api, command=app("faults.py"), environment={"FAIRLEAD_INVOKE_MODE": mode})
+        api.wait_idle()
+        paths = [request for method, path in LATE_BODIES for request in 5 * [(method, path), ("GET", "/state")]]
+        asked = [(api.add_event(function_url(path, method)), path) for method, path in paths]
+        for request_id, path in asked:
+            answer = api.wait_answer(request_id)
+            assert answer.kind == "response"
+            assert path != "/state" or b"ok" in answer.body
+            assert path == "/interim-body" or b"poison" not in answer.body
+
+
 def test_a_latin_1_byte_in_a_header_is_kept_as_text(shared: tuple[FakeRuntimeApi, BootstrapProcess]) -> None:
     api, _ = shared
     document = invoke(api, function_url("/latin1-header")).document

@@ -176,6 +176,51 @@ def test_bytes_that_nobody_asked_for_are_not_the_next_answer(peer_of) -> None:
     assert connection.exchange(get()).body == b"ok"
 
 
+def answer_and_see_that_it_is_the_only_one(client: socket.socket, peer: Peer) -> None:
+    answer(OK)(client, peer)
+    assert client.recv(1) == b""
+    peer.heads.append(b"end")
+
+
+def test_a_peer_that_sent_bytes_which_nobody_asked_for_is_not_trusted_again(peer_of) -> None:
+    """The next time they may come in the moment between the look at the connection and the request."""
+
+    def answer_and_say_more(client: socket.socket, peer: Peer) -> None:
+        answer_then_close_when_told(client, peer)
+        client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong")
+        client.recv(1)
+
+    peer, connection = peer_of(answer_and_say_more, *[answer_and_see_that_it_is_the_only_one] * 3)
+    connection.exchange(get())
+    peer.go.set()
+    wait_for_end_of_stream(connection)
+    assert [connection.exchange(get("POST", b"order")).body for _ in range(3)] == [b"ok"] * 3
+    peer.join()
+    assert peer.heads[2::2] == [b"end"] * 3
+
+
+def test_a_peer_whose_body_was_longer_than_its_length_is_not_trusted_again(peer_of) -> None:
+    peer, connection = peer_of(answer(OK + b"longer"), *[answer_and_see_that_it_is_the_only_one] * 2)
+    assert [connection.exchange(get("POST", b"order")).body for _ in range(3)] == [b"ok"] * 3
+    peer.join()
+    assert peer.heads[2::2] == [b"end"] * 2
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", b"200"), ("GET", b"204"), ("GET", b"304")])
+def test_after_an_answer_that_may_be_followed_by_a_body_comes_another_connection(
+    peer_of, method: str, status: bytes
+) -> None:
+    head = OK.removesuffix(b"ok").replace(b"200", status)
+
+    def answer_with_the_head(client: socket.socket, peer: Peer) -> None:
+        answer(head)(client, peer)
+        assert client.recv(1) == b""
+
+    peer, connection = peer_of(answer_with_the_head, answer(OK, OK))
+    assert connection.exchange(get(method)).body == b""
+    assert [connection.exchange(get("POST", b"order")).body for _ in range(2)] == [b"ok"] * 2
+
+
 def test_a_reused_connection_that_dies_unanswered_is_tried_once_more_for_an_idempotent_method(peer_of) -> None:
     peer, connection = peer_of(answer_then_die_on_the_next, answer(OK))
     connection.exchange(get())
