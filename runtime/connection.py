@@ -77,6 +77,8 @@ class Connection:
         self._either: Interests = ()
         self._is_flowing = False  # of an answer that is passed on, more is likely to be there already
         self._timed = 0.0  # after how many seconds a receive on the open socket returns at the latest; 0: never
+        self.has_ended_answer = False
+        """The end of the last connection was the end of the last answer: nothing else has told where that ends."""
         self.while_idle: Callable[[], None] | None = None
         """Called every ``WATCHFUL_S`` while an exchange without a deadline waits, where waiting blocks."""
         self._is_idle = False
@@ -261,6 +263,7 @@ class Connection:
                 may_repeat, was_lost = False, True
 
     async def _open(self, deadline: float | None) -> socket.socket:
+        self.has_ended_answer = False
         sock = socket.socket(self._family, socket.SOCK_STREAM)
         try:
             if self._family != socket.AF_UNIX:
@@ -374,6 +377,7 @@ class Connection:
             reader.feed(data)
         else:
             reader.feed_eof()
+            self.has_ended_answer = True
         if reader.response:
             self._used_at = time.time()
             self._is_idle = True

@@ -64,8 +64,9 @@ def source_of(event: object) -> str:
 def to_payload(response: HttpResponse, event: object) -> bytes:
     """The invocation's result: the app's JSON as it is, ``null`` for no answer, a JSON string for text.
 
-    ``FunctionFailed`` for every status but 2xx: a queue must not delete what was not processed, and a redirect to a
-    login page has processed nothing.
+    Raises ``FunctionFailed`` for every status but 2xx: a queue must not delete what was not processed, and a redirect
+    to a login page has processed nothing. The same for an answer that should be JSON and is not: it is half of one,
+    mostly, and a report of failures among it.
     """
     if not 200 <= response.status <= 299:
         raise fault_of(response)
@@ -74,11 +75,29 @@ def to_payload(response: HttpResponse, event: object) -> bytes:
     try:
         document = loads(response.body)
     except ValueError:
-        if source_of(event) == UNKNOWN:
+        source = source_of(event)
+        if source in _WITH_BATCH_REPORTS or _says_json(response):
+            raise _not_json(response, source) from None
+        if source == UNKNOWN:
             return dumps(response.body.decode("utf-8", "replace"))
-        # A source with batch failure reports takes anything it cannot read for "all failed"; others read nothing.
-        return b"null"
+        return b"null"  # nobody reads it
     return _batch_report(document, event) or response.body
+
+
+def _says_json(response: HttpResponse) -> bool:
+    """Whether the answer calls itself JSON: ``application/json`` or a type that ends with ``+json``."""
+    media_type = (header(response.headers, "content-type") or "").partition(";")[0].strip().lower()
+    return media_type == "application/json" or media_type.endswith("+json")
+
+
+def _not_json(response: HttpResponse, source: str) -> FunctionFailed:
+    where = "an event" if source == UNKNOWN else f"an event from {source}"
+    example = 'JSON, such as {"batchItemFailures": []},' if source in _WITH_BATCH_REPORTS else "JSON"
+    return FunctionFailed(
+        "Function.AnswerNotJson",
+        f"the app answered {where} with {len(response.body)} bytes that are not JSON, or not all of it. Answer with"
+        f" {example} or with an empty body. The answer begins with {response.body[:100]!r}",
+    )
 
 
 def fault_of(response: HttpResponse) -> FunctionFailed:

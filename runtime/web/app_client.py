@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     class WatchedProcess(Protocol):
         """What whoever speaks with the app has to know of its process. Each method is as ``AppProcess`` has it."""
 
+        @property
+        def pid(self) -> int:
+            """Its process id, and its group's."""
+
         def ended(self) -> str | None:
             """How it ended."""
 
@@ -157,12 +161,18 @@ class AppClient:
 
         Raises ``InvocationFault``; when that is an ``AppLost``, ``settle`` has to be called before the next ``ask``.
         """
-        return await self._asked(self._connection.exchange, request, self._deadline(invocation), self._max_body)
+        deadline = self._deadline(invocation)
+        response = await self._asked(self._connection.exchange, request, deadline, self._max_body)
+        if self._connection.has_ended_answer:
+            await self._confirm_end()
+        return response
 
     async def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
         """The app's answer as soon as its head is there. Raises as ``ask``."""
         deadline = self._deadline(invocation)
         reader = await self._asked(self._connection.begin, request, deadline, None)
+        if self._connection.has_ended_answer:
+            await self._confirm_end()
         return AppAnswer(reader.head, AnswerBody(self, reader, request, deadline))
 
     async def receive(self, reader: ResponseReader, request: HttpRequest, deadline: float | None, watched: int) -> None:
@@ -171,6 +181,30 @@ class AppClient:
             await self._connection.receive(reader, deadline, watched)
         except ExchangeError as error:
             raise await self._fault(error, request) from error
+        if self._connection.has_ended_answer:
+            await self._confirm_end()
+
+    async def _confirm_end(self) -> None:
+        """The answer has ended with the connection: raise ``InvocationFault`` if that was the end of the app as well.
+
+        One that ends with status 0 has said all that it wanted to say.
+        """
+        from .ending import ENDING, ending_of  # only where an answer says nothing about its length
+
+        limit = time.monotonic() + DEATH_WAIT_S
+        while not (ended := self._process.ended()):
+            seen = ending_of(self._process.pid, self._config.port, self._config.unix_socket)
+            if not seen:
+                return
+            if seen != ENDING:
+                message = f"a process of the app {seen} while it was answering; the answer may have been cut off"
+                raise InvocationFault("Runtime.AppConnectionLost", message)
+            if time.monotonic() >= limit:
+                ended = await self._told_end()
+                break
+            await self._waiting.sleep(DEATH_POLL_S)
+        if ended and ended != ENDED_IN_ORDER:
+            raise self._lost("Runtime.AppExited", f"the app {ended} while it was answering")
 
     def drop(self) -> None:
         """Close the connection to the app, in the middle of its answer: that is how it learns that nobody listens."""
@@ -276,6 +310,10 @@ class AppClient:
         while (ended := self._process.ended()) is None and time.monotonic() < limit:
             await self._waiting.sleep(DEATH_POLL_S)
         return ended
+
+    async def _told_end(self) -> str | None:
+        """The same from an owner of the app who may be late to tell."""
+        return self._process.ended()
 
     def _tell_of_end(self, ended: str) -> None:
         log_end(self._log, ended, " between two invocations")

@@ -103,6 +103,11 @@ class WatchedProcess:
         self._doubts = doubts
         self._generation = board.generation
 
+    @property
+    def pid(self) -> int:
+        """Of the app that was ready last."""
+        return self._board.pid
+
     def ended(self) -> str | None:
         """How the app ended that this poller knew, as ``AppProcess.ended``."""
         return None if self._board.generation == self._generation else self._board.words
@@ -148,7 +153,10 @@ class PollersApp(AppClient):
         return await super()._asked(exchange, request, deadline, max_body)
 
     async def _wait_ended(self) -> str | None:
-        ended = await super()._wait_ended()
+        return await super()._wait_ended() or await self._told_end()
+
+    async def _told_end(self) -> str | None:
+        ended = self._watched.ended()
         limit = time.monotonic() + TELL_S
         while ended is None and self._watched.is_dead() and time.monotonic() < limit:
             await self._waiting.sleep(READY_POLL_S)

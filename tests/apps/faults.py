@@ -102,6 +102,46 @@ def http10(connection: Connection, _: str) -> None:
     raise Gone
 
 
+HEAD_10 = b"HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n"
+HALF = b'{"batchItemFailures":[{"itemIdentifier":"m1"},'
+
+
+def end_process(how: str) -> None:
+    """By SIGKILL ("kill"), or with that status."""
+    if how == "kill":
+        os.kill(os.getpid(), 9)
+    os._exit(int(how))
+
+
+def end_in_body(connection: Connection, argument: str) -> None:
+    """/end-in-body/HOW: no length, as an HTTP/1.0 server answers; the process ends in the middle of the body."""
+    connection.send(HEAD_10 + HALF)
+    end_process(argument)
+
+
+def end_before_body(connection: Connection, argument: str) -> None:
+    """/end-before-body/HOW: the same before the first byte of the body."""
+    connection.send(HEAD_10)
+    end_process(argument)
+
+
+def end_with_body(connection: Connection, argument: str) -> None:
+    """/end-with-body/HOW: the same at the end of the body."""
+    connection.send(HEAD_10 + OK)
+    end_process(argument)
+
+
+def reset_in_body(connection: Connection, _: str) -> None:
+    """A TCP reset in the middle of a body without a length."""
+    connection.send(HEAD_10 + HALF)
+    connection.reset()
+
+
+def half_json(connection: Connection, _: str) -> None:
+    """Half of a JSON document, whole as an answer."""
+    connection.answer(200, HALF)
+
+
 def early_hints(connection: Connection, _: str) -> None:
     """A 103 before the answer."""
     connection.send(b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n")
@@ -351,9 +391,13 @@ FAULTS: dict[str, Callable[[Connection, str], None]] = {
     "die": die,
     "die-after": die_after,
     "early-hints": early_hints,
+    "end-before-body": end_before_body,
+    "end-in-body": end_in_body,
+    "end-with-body": end_with_body,
     "environment": environment,
     "folded-header": folded_header,
     "garbage": garbage,
+    "half-json": half_json,
     "header-100k": header_100k,
     "headers": headers,
     "http10": http10,
@@ -373,6 +417,7 @@ FAULTS: dict[str, Callable[[Connection, str], None]] = {
     "refuse": refuse,
     "reset-after": reset_after,
     "reset-before": reset_before,
+    "reset-in-body": reset_in_body,
     "reset-in-head": reset_in_head,
     "reset-middle": reset_middle,
     "silence": silence,

@@ -73,6 +73,7 @@ FAULTS = {
     "/reset-before": Fault(502, LOST),
     "/reset-in-head": Fault(502, LOST),
     "/reset-middle": Fault(502, LOST),
+    "/reset-in-body": Fault(502, LOST),
     "/truncated": Fault(502, LOST),
     "/truncated-chunked": Fault(502, LOST),
     "/garbage": Fault(502, BAD),
@@ -81,6 +82,10 @@ FAULTS = {
     "/conflicting-lengths": Fault(502, BAD),
     "/switching-protocols": Fault(502, BAD),
     "/die": Fault(502, "Runtime.AppExited"),
+    "/end-in-body/kill": Fault(502, "Runtime.AppExited"),
+    "/end-in-body/1": Fault(502, "Runtime.AppExited"),
+    "/end-before-body/kill": Fault(502, "Runtime.AppExited"),
+    "/end-before-body/1": Fault(502, "Runtime.AppExited"),
     "/silence": Fault(504, "Runtime.AppTimeout", is_silent=True),
     "/large/7000000": Fault(502, "Function.ResponseSizeTooLarge"),
 }
@@ -188,13 +193,75 @@ def test_a_status_that_is_not_2xx_fails_another_event(
     assert answer.document["errorType"] == expected
 
 
-def test_an_answer_that_a_queue_cannot_read_is_null_with_a_warning(
-    shared: tuple[FakeRuntimeApi, BootstrapProcess],
-) -> None:
+def queue_event(path: str) -> bytes:
+    return json.dumps({"Records": [{"eventSource": "aws:sqs"}], "fault": path}).encode()
+
+
+@pytest.mark.parametrize("path", ["/text-latin1", "/half-json"])
+def test_an_answer_that_a_queue_cannot_read_fails(shared: tuple[FakeRuntimeApi, BootstrapProcess], path: str) -> None:
+    """As ``null`` it would acknowledge the batch, those that the other half reports as failed among it."""
     api, process = shared
-    event = {"Records": [{"eventSource": "aws:sqs"}], "fault": "/text-latin1"}
+    answer = invoke(api, queue_event(path))
+    assert (answer.kind, answer.document["errorType"]) == ("error", "Function.AnswerNotJson")
+    process.wait_output("an event from aws:sqs with")
+
+
+def test_an_answer_that_nobody_reads_is_null_with_a_warning(shared: tuple[FakeRuntimeApi, BootstrapProcess]) -> None:
+    api, process = shared
+    event = {"Records": [{"eventSource": "aws:s3"}], "fault": "/text-latin1"}
     assert invoke(api, json.dumps(event).encode()).body == b"null"
-    process.wait_output("an event from aws:sqs with 4 bytes that are not JSON")
+    process.wait_output("an event from aws:s3 with 4 bytes that are not JSON")
+
+
+# How the command that starts the app ends with it: itself, a moment later, not at all.
+WRAPPERS = {
+    "by itself": "exec {}",
+    "under a shell": "{}; exit $?",
+    "under a shell that starts it again": "while :; do {}; done",
+}
+
+
+@pytest.mark.parametrize("concurrency", ["1", "2"], ids=["one at a time", "pollers"])
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_an_app_that_is_killed_in_an_answer_without_a_length_acknowledges_nothing(
+    wrapper: str, concurrency: str
+) -> None:
+    """The connection ends as it does when the answer is complete."""
+    command = WRAPPERS[wrapper].format(app("faults.py").removeprefix("exec "))
+    with FakeRuntimeApi(concurrency=int(concurrency)) as api:
+        start_bootstrap(api, command=command, environment={"AWS_LAMBDA_MAX_CONCURRENCY": concurrency})
+        if wrapper == "under a shell that starts it again":
+            assert invoke(api, queue_event("/end-in-body/kill")).kind == "error"
+            return
+        for path in ("/end-in-body/kill", "/end-before-body/kill"):
+            answer = invoke(api, queue_event(path))
+            # Under a shell the end of the app may be seen before that of the shell.
+            expected = {"Runtime.AppExited", LOST} if wrapper == "under a shell" else {"Runtime.AppExited"}
+            assert answer.document["errorType"] in expected
+            assert invoke(api, function_url(path)).document["statusCode"] == 502
+            assert invoke(api, queue_event("/close-delimited")).body == b'"ok"'
+
+
+def test_a_stream_that_ends_with_its_app_has_trailers_that_say_so() -> None:
+    with FakeRuntimeApi() as api:
+        start_bootstrap(api, command=app("faults.py"), environment={"FAIRLEAD_INVOKE_MODE": "response_stream"})
+        for path in ("/end-in-body/kill", "/end-in-body/3", "/reset-in-body"):
+            answer = invoke(api, function_url(path))
+            trailers = dict(answer.request.trailers)
+            if b'"statusCode":502' not in answer.body:  # not all of it came together with the head
+                expected = LOST if "reset" in path else "Runtime.AppExited"
+                assert trailers["Lambda-Runtime-Function-Error-Type"] == expected
+            complete = invoke(api, function_url("/close-delimited"))
+            assert complete.body.endswith(b'"ok"')
+            assert not complete.request.trailers
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_an_app_that_ends_with_its_answer_and_status_0_has_answered(wrapper: str) -> None:
+    command = WRAPPERS[wrapper].format(app("faults.py").removeprefix("exec "))
+    with FakeRuntimeApi() as api:
+        start_bootstrap(api, command=command)
+        assert invoke(api, queue_event("/end-with-body/0")).body == b'"ok"'
 
 
 def test_a_body_with_204_is_not_the_next_answer(shared: tuple[FakeRuntimeApi, BootstrapProcess]) -> None:

@@ -919,7 +919,8 @@ OUTCOMES = {
     "B10-json-is-not-written-anew": Outcome(
         raw(JSON_TYPE, body=b'{ "n" : 1.10, "n" : 2 }'), b'{ "n" : 1.10, "n" : 2 }'
     ),
-    "B10-text-is-null": Outcome(raw("content-type: text/plain", body=b"OK"), b"null"),
+    "B10-text-is-no-report": Outcome(raw("content-type: text/plain", body=b"OK"), "Function.AnswerNotJson"),
+    "B10-half-a-report-is-none": Outcome(raw(JSON_TYPE, body=REPORT[:-2]), "Function.AnswerNotJson"),
     "B10-nothing-is-null": Outcome(raw(status="204 X"), b"null"),
     "B10-text-of-a-direct-invoke": Outcome(raw("content-type: text/plain", body=b"OK"), b'"OK"', {"direct": 1}),
 }

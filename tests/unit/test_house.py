@@ -29,7 +29,7 @@ LAYERS = (
     {"web.libzstd", "web.processes"},
     {"web.listening"},
     {"web.app_process"},
-    {"pollers", "web.compression", "web.readiness"},
+    {"pollers", "web.compression", "web.ending", "web.readiness"},
     {"web.app_client"},
     {"web.app_server", "web.compressing", "web.failing_statuses", "web.hooks", "web.own_paths", "web.handler"},
     {"web.observation", "web.shared_app", "web.snapshot"},
