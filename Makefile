@@ -48,6 +48,10 @@ unit: setup ## the fast tests: no layer, no emulator
 fuzz: setup ## other examples through the real process: make fuzz [MINUTES=10]
 	@$(PYTHON) -m tests.fuzz --minutes $(or $(MINUTES),10)
 
+.PHONY: chaos
+chaos: setup ## 2,000 messages to apps that are killed and stopped: nothing lost, nothing twice (some minutes) [SEED=1]
+	@$(PYTHON) -m tests.chaos $(if $(call given,SEED),--seed '$(SEED)')
+
 .PHONY: soak
 soak: setup ## a million invocations: memory has to stay where it is (about 5 minutes)
 	@$(PYTHON) -m bench.soak

@@ -129,7 +129,11 @@ def stop_listening() -> None:
 
 def serve(handle: Callable[[Connection, Request], None]) -> None:
     """Start as the environment says and hand every request to ``handle``, one thread per connection."""
-    listener = _start()
+    serve_on(start(), handle)
+
+
+def serve_on(listener: _socket.socket, handle: Callable[[Connection, Request], None]) -> None:
+    """The same on a socket that listens already."""
     unready = [None] * _number("UNREADY_STATUS_COUNT")
     is_silent = bool(os.environ.get("ACCEPT_BUT_SILENT_FIRST"))
 
@@ -163,7 +167,8 @@ def serve(handle: Callable[[Connection, Request], None]) -> None:
         is_silent = False
 
 
-def _start() -> _socket.socket:
+def start() -> _socket.socket:
+    """Start as the environment says; the socket that listens."""
     if os.environ.get("IGNORE_SIGTERM"):
         _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
     if os.environ.get("FORK_CHILD") and os.fork() == 0:

@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 from urllib.parse import unquote
 
@@ -188,6 +188,17 @@ class FakeRuntimeApi:
 
         return self._wait(find, f"an answer to {request_id}", timeout)
 
+    def wait_answers(self, request_ids: Sequence[str], *, timeout: float = WAIT_SECONDS) -> dict[str, Answer]:
+        """What the invocations were answered with; less than all of them when the bootstrap has ended before."""
+
+        def find() -> dict[str, Answer] | None:
+            found = {known: answer for known, answer in self._answers if known in request_ids}
+            is_over = not self._connections and all(process.has_exited() for process in self.processes)
+            return found if is_over or len(found) == len(request_ids) else None
+
+        # In a list, since nothing at all is an outcome too.
+        return self._wait(lambda: None if (found := find()) is None else [found], f"{request_ids}", timeout)[0]
+
     def wait_init_error(self, *, timeout: float = WAIT_SECONDS) -> RecordedRequest:
         """The init error that was posted."""
         return self._wait(lambda: self._completed("init_error"), "an init error", timeout)
@@ -199,6 +210,20 @@ class FakeRuntimeApi:
     def wait_idle(self, *, timeout: float = WAIT_SECONDS) -> None:
         """Wait until the script is used up and the client waits in ``next`` for more."""
         self._wait(lambda: not self._events and len(self._polling) >= 1, "an idle client", timeout)
+
+    @property
+    def polling(self) -> frozenset[int]:
+        """The connections on which ``GET next`` is held."""
+        with self._changed:
+            return frozenset(self._polling)
+
+    def wait_polling(self, other_than: frozenset[int] = frozenset(), *, timeout: float = WAIT_SECONDS) -> None:
+        """Wait until ``GET next`` is held as often as it may be, and not on just these connections."""
+        self._wait(
+            lambda: len(self._polling) == self.concurrency and self._polling.keys() != other_than,
+            f"{self.concurrency} requests for the next event",
+            timeout,
+        )
 
     def wait_registered(self, *, timeout: float = WAIT_SECONDS) -> RecordedRequest:
         """The request that registered an extension, once its ``event/next`` waits too."""
