@@ -58,6 +58,7 @@ class AppProcess:
         self._log = log
         self._stderr: StderrTail | None = None
         self._ended: str | None = "was not started"
+        self._was_told = ""  # how its end came about, once it was told to end
         # The thread that ends everything must not miss an app that the loop is just starting.
         self._change = _thread.allocate_lock()
         self.pid = 0
@@ -131,7 +132,7 @@ class AppProcess:
             try:
                 pid, status = posix.waitpid(self.pid, posix.WNOHANG)
                 if pid:
-                    self._ended = describe_status(status)
+                    self._ended = describe_status(status) + self._was_told
             except ChildProcessError:  # the shell that started it has taken its exit status
                 self._ended = "exited (its status is not known)"
         return self._ended
@@ -175,6 +176,7 @@ class AppProcess:
         self._change.acquire()
         if self.pid and grace_s:
             self._outside = self._strays()
+            self._was_told = " after SIGTERM"  # a status of 0 does not mean then that its last answer was whole
             signal_group(self.pid, signal.SIGTERM)
             self._wait_gone(grace_s)
         self._kill()

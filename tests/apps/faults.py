@@ -131,6 +131,13 @@ def end_with_body(connection: Connection, argument: str) -> None:
     end_process(argument)
 
 
+def half_body(connection: Connection, _: str) -> None:
+    """Half of a body without a length, a line on stderr that says so, and nothing more."""
+    connection.send(HEAD_10 + HALF)
+    os.write(2, b"half of it is sent\n")
+    connection.wait_until_gone()
+
+
 def reset_in_body(connection: Connection, _: str) -> None:
     """A TCP reset in the middle of a body without a length."""
     connection.send(HEAD_10 + HALF)
@@ -397,6 +404,7 @@ FAULTS: dict[str, Callable[[Connection, str], None]] = {
     "environment": environment,
     "folded-header": folded_header,
     "garbage": garbage,
+    "half-body": half_body,
     "half-json": half_json,
     "header-100k": header_100k,
     "headers": headers,

@@ -256,6 +256,18 @@ def test_a_stream_that_ends_with_its_app_has_trailers_that_say_so() -> None:
             assert not complete.request.trailers
 
 
+def test_an_answer_that_the_end_of_the_environment_cuts_off_is_none() -> None:
+    """An app that is told to end may end with status 0 in the middle of an answer."""
+    command = f"trap 'exit 0' TERM; {app('faults.py').removeprefix('exec ')} & wait"
+    with FakeRuntimeApi() as api:
+        process = start_bootstrap(api, command=command)
+        api.add_event(function_url("/half-body"))
+        process.wait_output("half of it is sent")
+        process.terminate()
+        assert process.wait() == 0
+        assert all(b'"statusCode":502' in post.body for post in api.posts)
+
+
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_an_app_that_ends_with_its_answer_and_status_0_has_answered(wrapper: str) -> None:
     command = WRAPPERS[wrapper].format(app("faults.py").removeprefix("exec "))
