@@ -82,7 +82,7 @@ class Environment:
         apps = [pid for pid, group in others.items() if group != own]
         pollers = [pid for pid, group in others.items() if group == own]
         if what == "bootstrap" and verb == "kill":
-            self._await_record()
+            self._stop_where_its_app_is_noted()
             self.was_killed = True
             self.process.kill()
         elif what == "bootstrap":
@@ -93,11 +93,22 @@ class Environment:
         elif pids := pollers if what == "poller" else apps:
             send(dice.choice(pids), signal.SIGKILL, os.kill)
 
-    def _await_record(self) -> None:
+    def _stop_where_its_app_is_noted(self) -> None:
         """Spare a bootstrap that has started its app again and not yet noted that: nobody would find the app."""
         limit = time.monotonic() + 1
-        while not self._record.exists() and time.monotonic() < limit:
-            time.sleep(0.0005)
+        while time.monotonic() < limit:
+            send(self.process.pid, signal.SIGSTOP, os.killpg)
+            apps = [pid for pid in self.process.app_pids if group_of(pid) != self.process.pid]
+            if not apps or group_of(apps[0]) == self._noted():
+                return
+            send(self.process.pid, signal.SIGCONT, os.killpg)
+            time.sleep(0.001)
+
+    def _noted(self) -> int:
+        try:
+            return int(self._record.read_text().split()[0])
+        except (OSError, ValueError, IndexError):
+            return 0
 
 
 def parts_of(answer: Answer) -> tuple[dict[str, Any], bytes]:
