@@ -83,6 +83,8 @@ class Connection:
         """Called every ``WATCHFUL_S`` while an exchange without a deadline waits, where waiting blocks."""
         self._is_idle = False
         self._keeps = True  # the peer has never sent bytes that belong to no answer
+        self.on_surplus: Callable[[], None] | None = None
+        """Called when it has, once."""
         self._is_sound = True  # of the current exchange, the whole request was sent, and nothing came before that
 
     async def exchange(
@@ -220,11 +222,18 @@ class Connection:
             return True
         # The end of the stream, or bytes that nobody asked for: they must not become the next answer.
         try:
-            self._keeps = self._keeps and not self._socket.recv(1, socket.MSG_DONTWAIT)
+            has_surplus = self._socket.recv(1, socket.MSG_DONTWAIT) != b""
         except OSError:  # reset
-            pass
+            has_surplus = False
         self.close()
+        if has_surplus:
+            self._distrust()
         return False
+
+    def _distrust(self) -> None:
+        if self._keeps and self.on_surplus:
+            self.on_surplus()
+        self._keeps = False
 
     async def _answered(
         self,
@@ -382,8 +391,9 @@ class Connection:
             self._used_at = time.time()
             self._is_idle = True
             if not (self._is_sound and self._keeps and reader.keep_alive):
-                self._keeps = self._keeps and not reader.has_surplus
                 self.close()
+                if reader.has_surplus:
+                    self._distrust()
 
     async def _await_data(self, interests: Interests, deadline: float | None) -> None:
         """Raises ``ExchangeTimeout``, and ``ClientGone`` when none of it is there but what is watched."""

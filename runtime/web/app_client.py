@@ -149,6 +149,7 @@ class AppClient:
         self._waiting = waiting or Blocking()
         address = (config.unix_socket or config.host, config.port)
         self._connection = Connection(*address, config.pool_idle_timeout_s, self._waiting)
+        self._connection.on_surplus = self._tell_of_surplus
         # What is compressed may be larger before.
         self._max_body = PAYLOAD_LIMIT * (COMPRESSED_TIMES if config.compression else 1)
         self._ready = False
@@ -205,6 +206,9 @@ class AppClient:
             await self._waiting.sleep(DEATH_POLL_S)
         if ended and ended != ENDED_IN_ORDER:
             raise self._lost("Runtime.AppExited", f"the app {ended} while it was answering")
+
+    def _tell_of_surplus(self) -> None:
+        self._log("WARN", "the app sent bytes that belong to no answer: from now on each request gets a new connection")
 
     def drop(self) -> None:
         """Close the connection to the app, in the middle of its answer: that is how it learns that nobody listens."""

@@ -283,6 +283,15 @@ def test_a_body_with_204_is_not_the_next_answer(shared: tuple[FakeRuntimeApi, Bo
     assert_next_is_served(api)
 
 
+def test_bytes_after_an_answer_are_worth_a_warning(api: FakeRuntimeApi) -> None:
+    process = start_bootstrap(api, command=app("faults.py"))
+    for _ in range(3):
+        assert invoke(api, function_url("/leftover")).document["body"] == '"ok"'
+        assert_next_is_served(api)
+    process.wait_output("bytes that belong to no answer")
+    assert process.output.count("bytes that belong to no answer") == 1
+
+
 LATE_BODIES = [
     ("HEAD", "/late-body/200"),
     ("HEAD", "/late-body/404"),
