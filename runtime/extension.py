@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from .connection import Connection, address_of
 from .errors import ExchangeError
+from .http1 import render_head, render_lines
 from .invocation import USER_AGENT
+from .messages import HttpRequest
 from .waiting import now
 
 TYPE_CHECKING = False
@@ -27,17 +29,19 @@ _NO_EVENTS = b'{"events":[]}'
 def register(address: str, log: Log) -> Connection | None:
     """A connection to keep for as long as the process lives, or None (logged) when the platform does not want it."""
     connection = Connection(*address_of(address))
-    common = f"HTTP/1.1\r\nHost: {address}\r\nUser-Agent: {USER_AGENT}\r\n"
-    register_head = (
-        f"POST {_REGISTER} {common}Lambda-Extension-Name: {NAME}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(_NO_EVENTS)}\r\n\r\n"
+    common = render_lines((("Host", address), ("User-Agent", USER_AGENT)))
+    fields = (
+        ("Lambda-Extension-Name", NAME),
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(_NO_EVENTS))),
     )
+    head = render_head(HttpRequest("POST", _REGISTER, fields), common)
     try:
-        response = now(connection.exchange_bytes("POST", register_head.encode(), _NO_EVENTS))
+        response = now(connection.exchange_bytes("POST", head, _NO_EVENTS))
         identifier = dict(response.headers).get("lambda-extension-identifier")
         if response.status == 200 and identifier:
-            next_head = f"GET {_NEXT_EVENT} {common}Lambda-Extension-Identifier: {identifier}\r\n\r\n"
-            now(connection.park(next_head.encode()))
+            next_event = HttpRequest("GET", _NEXT_EVENT, (("Lambda-Extension-Identifier", identifier),))
+            now(connection.park(render_head(next_event, common)))
             return connection
         problem = f"status {response.status}"
     except (ExchangeError, OSError) as error:

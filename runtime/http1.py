@@ -44,7 +44,7 @@ from .messages import HttpRequest, HttpResponse, breaks_lines, is_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Protocol
 
     Framing = dict[str, list[str]]
@@ -97,25 +97,55 @@ _FIELD_NAMES = Memo(_field_name, count=500, length=99)
 
 
 # ---- requests -------------------------------------------------------------------------------------------------------
+#
+# Every head that leaves this process, to the app or to the Runtime API, is rendered by ``render_head``, and every
+# trailer by ``render_trailers``: no other module writes one (tests/unit/test_heads.py). Here each part is looked at,
+# whoever it comes from, so that a request stays one request.
 
 
-def render_head(request: HttpRequest) -> bytes:
+def render_head(request: HttpRequest, prepared: str = "") -> bytes:
     """The request line, the field lines and the empty line: all but the body. Values are UTF-8.
 
-    The caller has put in Host, Content-Length and the like. Raises ``ProtocolError`` when a part would be read as
+    ``prepared`` are field lines of ``render_lines``, which come first: what a peer is sent every time is looked at
+    once. The caller has put in Host, Content-Length and the like. Raises ``ProtocolError`` when a part would be read as
     something else than that part.
     """
-    start = f"{request.method} {request.target} HTTP/1.1"
-    if not (start.isascii() and start.isprintable() and start.count(" ") == 2 and request.method and request.target):
-        without_query = start.partition("?")[0]  # which may carry secrets, and this is logged
-        raise ProtocolError(f"method and target must be visible ASCII characters: {without_query[:200]!a}")
-    lines = [start, *[f"{_LINE_STARTS[name]}{value}" for name, value in request.headers]]
+    method, target, headers, _ = request
+    if not (target and target.isascii() and target.isprintable() and " " not in target):
+        without_query = target.partition("?")[0]  # which may carry secrets, and this is logged
+        raise ProtocolError(f"a request target must be visible ASCII characters: {without_query[:200]!a}")
+    lines = [f"{_LINE_STARTS[name]}{value}" for name, value in headers]
     if breaks_lines("".join(lines)):
         raise ProtocolError("a field value of the request contains CR, LF or NUL")
+    lines.append("\r\n")
+    return _encoded(f"{_METHODS[method]} {target} HTTP/1.1\r\n{prepared}" + "\r\n".join(lines))
+
+
+def render_lines(fields: Iterable[tuple[str, str]]) -> str:
+    """Field lines, each with its line end. Raises ``ProtocolError`` as ``render_head``."""
+    lines = [f"{_LINE_STARTS[name]}{value}" for name, value in fields]
+    if breaks_lines("".join(lines)):
+        raise ProtocolError("a field value contains CR, LF or NUL")
+    return "".join([f"{line}\r\n" for line in lines])
+
+
+def render_trailers(fields: Iterable[tuple[str, str]]) -> bytes:
+    """What follows the last chunk (RFC 9112 7.1.2). Raises ``ProtocolError`` as ``render_head``."""
+    return _encoded(render_lines(fields) + "\r\n")
+
+
+def _encoded(text: str) -> bytes:
     try:
-        return ("\r\n".join(lines) + "\r\n\r\n").encode()
+        return text.encode()
     except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell
         raise ProtocolError("a field value of the request is not Unicode text") from None
+
+
+def _method(name: str) -> str:
+    """The method itself."""
+    if not is_token(name):
+        raise ProtocolError(f"a request method must be a token (RFC 9110 section 9.1): {name[:200]!a}")
+    return name
 
 
 def _line_start(name: str) -> str:
@@ -126,6 +156,7 @@ def _line_start(name: str) -> str:
 
 
 _LINE_STARTS = Memo(_line_start, count=500, length=99)
+_METHODS = Memo(_method, count=50, length=20)
 
 
 # ---- responses ------------------------------------------------------------------------------------------------------

@@ -49,7 +49,8 @@ def line(level: str, message: str, request_id: str = "", *, as_json: bool = Fals
     if as_json:
         record = {"timestamp": when, "level": level, "message": message, "logger": LOGGER, "requestId": request_id}
         return dumps({key: value for key, value in record.items() if value}) + b"\n"
-    return f"[{level}]\t{when}\t{request_id}\t{one_line(message)}\n".encode("utf-8", "backslashreplace")
+    told = one_line(f"{request_id}\t{message}")
+    return f"[{level}]\t{when}\t{told}\n".encode("utf-8", "backslashreplace")
 
 
 class Log:

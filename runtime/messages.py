@@ -64,6 +64,20 @@ def breaks_lines(text: str) -> bool:
     return "\n" in text or "\r" in text or "\0" in text
 
 
+def is_field_value(value: object) -> bool:
+    """Whether ``value`` is text that every server takes for a field's value: no control characters but the tab.
+
+    RFC 9110 section 5.5; Go's servers, of which the Runtime API is one, refuse the whole request otherwise.
+    """
+    if not isinstance(value, str):
+        return False
+    return value.isprintable() or not any(map(_is_refused, value))
+
+
+def _is_refused(character: str) -> bool:
+    return (character < " " and character != "\t") or character == "\x7f" or "\ud800" <= character <= "\udfff"
+
+
 def header(headers: Headers, name: str) -> str | None:
     """The first value of the field ``name`` (lower-case), or None."""
     for candidate, value in headers:

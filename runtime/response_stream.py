@@ -22,7 +22,7 @@ import select
 
 from .c_modules import socket
 from .errors import ClientGone, ConnectionLost, ExchangeError
-from .http1 import ResponseReader
+from .http1 import ResponseReader, render_lines, render_trailers
 from .invocation import ERROR_BODY, ERROR_TYPE, RESPONSE_MODE
 
 TYPE_CHECKING = False
@@ -30,7 +30,13 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .messages import HttpResponse
 
-STREAM_FIELDS = f"{RESPONSE_MODE}: streaming\r\nTransfer-Encoding: chunked\r\nTrailer: {ERROR_TYPE}, {ERROR_BODY}\r\n"
+STREAM_LINES = render_lines(
+    (
+        (RESPONSE_MODE, "streaming"),
+        ("Transfer-Encoding", "chunked"),
+        ("Trailer", f"{ERROR_TYPE}, {ERROR_BODY}"),
+    )
+)
 _LAST_CHUNK = b"0\r\n"
 
 
@@ -61,9 +67,13 @@ class ResponseStream:
         return await self._end(last, b"\r\n")
 
     async def fail(self, error_type: str, document: bytes) -> HttpResponse:
-        """End the answer as one that failed. ``document`` is as for an error post; as base64 it is one header line."""
-        trailers = f"{ERROR_TYPE}: {error_type}\r\n{ERROR_BODY}: ".encode()
-        return await self._end(b"", b"".join((trailers, binascii.b2a_base64(document, newline=False), b"\r\n\r\n")))
+        """End the answer as one that failed. ``document`` is as for an error post; as base64 it is one header line.
+
+        An ``error_type`` of "" is left out.
+        """
+        trailers = [(ERROR_TYPE, error_type)] if error_type else []
+        trailers.append((ERROR_BODY, binascii.b2a_base64(document, newline=False).decode()))
+        return await self._end(b"", render_trailers(trailers))
 
     def abandon(self) -> None:
         """Close the connection in the middle of the answer."""

@@ -21,7 +21,8 @@ from __future__ import annotations
 
 from .c_modules import signal
 from .connection import Connection, address_of
-from .errors import ClientGone, ExchangeError, Fault, InvocationFault, RuntimeApiFault
+from .errors import ClientGone, ExchangeError, Fault, InvocationFault, ProtocolError, RuntimeApiFault
+from .http1 import render_head, render_lines
 from .invocation import (
     CLIENT_CONTEXT,
     COGNITO_IDENTITY,
@@ -45,7 +46,7 @@ from .invocation import (
     Result,
     StreamedResult,
 )
-from .messages import HttpResponse
+from .messages import HttpRequest, HttpResponse, is_field_value
 from .waiting import now
 
 TYPE_CHECKING = False
@@ -74,8 +75,8 @@ class RuntimeApi:
     def __init__(self, address: str, log: Log, waiting: Waiting | None = None) -> None:
         self._address = address
         self._connection = Connection(*address_of(address), waiting=waiting)
-        self._common = f"HTTP/1.1\r\nHost: {address}\r\nUser-Agent: {USER_AGENT}\r\n"
-        self._next_head = f"GET {NEXT_PATH} {self._common}\r\n".encode()
+        self._common = render_lines((("Host", address), ("User-Agent", USER_AGENT)))
+        self._next_head = render_head(HttpRequest("GET", NEXT_PATH, ()), self._common)
         self._log = log
         self._begun: ResponseStream | None = None
         self.while_idle: Callable[[], None] | None = None
@@ -97,8 +98,14 @@ class RuntimeApi:
         if isinstance(result, StreamedResult):
             await self._stream(invocation, result)
             return
-        head = f"Content-Type: {result.content_type}\r\n{_echo(invocation)}"
-        await self._post(RESPONSE_PATH, invocation, head, result.payload)
+        path = RESPONSE_PATH % _segment(invocation.request_id)
+        fields = [("Content-Type", result.content_type), *_echo(invocation)]
+        try:
+            head = self._post_head(path, fields, result.payload)
+        except ProtocolError as error:  # nothing was sent, so it can still be reported
+            await self.fail(invocation, _unsendable(str(error)))
+        else:
+            await self._post(invocation, head, result.payload)
 
     async def fail(self, invocation: Invocation, fault: InvocationFault) -> None:
         """Report the invocation as failed, and log it."""
@@ -106,10 +113,11 @@ class RuntimeApi:
             self._log("ERROR", f"{fault.error_type}: {fault.message}", invocation.request_id)
         from .report import error_document, xray_cause  # 0.2 ms of a start that mostly goes well
 
-        cause = xray_cause(fault)
-        described = f"{ERROR_TYPE}: {fault.error_type}\r\n" + (f"{XRAY_ERROR_CAUSE}: {cause}\r\n" if cause else "")
-        head = f"Content-Type: application/json\r\n{described}{_echo(invocation)}"
-        await self._post(ERROR_PATH, invocation, head, error_document(fault, invocation.request_id))
+        described = [(ERROR_TYPE, fault.error_type), (XRAY_ERROR_CAUSE, xray_cause(fault)), *_echo(invocation)]
+        fields = [("Content-Type", "application/json"), *self._sendable(described, invocation.request_id)]
+        document = error_document(fault, invocation.request_id)
+        path = ERROR_PATH % _segment(invocation.request_id)
+        await self._post(invocation, self._post_head(path, fields, document), document)
 
     def fail_init(self, fault: Fault) -> None:
         """Report that the function cannot start, and log it. The process is about to exit: nothing is raised."""
@@ -125,7 +133,7 @@ class RuntimeApi:
         self._connection.close()
         connection = Connection(*address_of(self._address))
         try:
-            head = f"GET {RESTORE_NEXT_PATH} {self._common}Connection: close\r\n\r\n".encode()
+            head = render_head(HttpRequest("GET", RESTORE_NEXT_PATH, (("Connection", "close"),)), self._common)
             response = now(connection.exchange_bytes("GET", head))
         except ExchangeError as error:
             raise RuntimeApiFault(f"the restored environment heard nothing of the Runtime API: {error}") from error
@@ -145,7 +153,7 @@ class RuntimeApi:
         from .report import error_document
 
         body = error_document(fault)
-        fields = f"Content-Type: application/json\r\n{ERROR_TYPE}: {fault.error_type}\r\n"
+        fields = [("Content-Type", "application/json"), *self._sendable([(ERROR_TYPE, fault.error_type)])]
         try:
             response = now(self._connection.exchange_bytes("POST", self._post_head(path, fields, body), body))
         except ExchangeError as error:
@@ -155,14 +163,19 @@ class RuntimeApi:
             self._log("WARN", f"the Runtime API answered the report of a failure with {_excerpt(response)}")
 
     async def open_stream(self, invocation: Invocation, content_type: str) -> ResponseStream:
-        """A streamed answer that is begun; ``respond`` goes on with it. Raises ``RuntimeApiFault``."""
-        from .response_stream import STREAM_FIELDS, ResponseStream  # for those that stream
+        """A streamed answer that is begun; ``respond`` goes on with it.
 
+        Raises ``InvocationFault`` when the content type is none, and ``RuntimeApiFault``.
+        """
+        from .response_stream import STREAM_LINES, ResponseStream  # for those that stream
+
+        if not is_field_value(content_type):  # whoever took it from the user's code has looked at it, or should have
+            raise _unsendable(f"the content type must be text on one line, and not {content_type!r:.100}")
         path = RESPONSE_PATH % _segment(invocation.request_id)
-        fields = f"Content-Type: {content_type}\r\n{STREAM_FIELDS}{_echo(invocation)}"
+        request = HttpRequest("POST", path, [("Content-Type", content_type), *_echo(invocation)])
         stream = ResponseStream(self._connection)
         try:
-            await stream.begin(f"POST {path} {self._common}{fields}\r\n".encode())
+            await stream.begin(render_head(request, self._common + STREAM_LINES))
         except ExchangeError as error:
             raise RuntimeApiFault(f"the answer could not be posted to the Runtime API: {error}") from error
         self._begun = stream
@@ -172,7 +185,11 @@ class RuntimeApi:
         """Send a streamed answer to its end. A client that goes away is nobody's fault, and the loop goes on."""
         body = result.body
         try:
-            stream = self._begun or await self.open_stream(invocation, result.content_type)
+            try:
+                stream = self._begun or await self.open_stream(invocation, result.content_type)
+            except InvocationFault as fault:  # nothing was sent, so it can still be reported
+                await self.fail(invocation, fault)
+                return
             try:
                 while piece := await body.read(stream.watched):
                     await stream.write(piece)
@@ -198,7 +215,9 @@ class RuntimeApi:
                     self._log("ERROR", f"{fault.error_type}: {fault.message}", invocation.request_id)
                 from .report import error_document
 
-                response = await stream.fail(fault.error_type, error_document(fault, invocation.request_id))
+                described = dict(self._sendable([(ERROR_TYPE, fault.error_type)], invocation.request_id))
+                document = error_document(fault, invocation.request_id)
+                response = await stream.fail(described.get(ERROR_TYPE, ""), document)
         except ClientGone as gone:
             self.abandon_stream(invocation, stream, gone)
             return
@@ -211,8 +230,7 @@ class RuntimeApi:
         why = str(gone) or "the client went away"
         self._log("INFO", f"a streamed answer ended after {stream.size} bytes: {why}", invocation.request_id)
 
-    async def _post(self, path: str, invocation: Invocation, fields: str, body: bytes) -> None:
-        head = self._post_head(path % _segment(invocation.request_id), fields, body)
+    async def _post(self, invocation: Invocation, head: bytes, body: bytes) -> None:
         try:
             response = await self._connection.exchange_bytes("POST", head, body)
         except ExchangeError as error:
@@ -233,8 +251,23 @@ class RuntimeApi:
     def _is_fatal(self, refusal: HttpResponse) -> bool:
         return refusal.status not in REFUSED_BUT_ALIVE
 
-    def _post_head(self, path: str, fields: str, body: bytes) -> bytes:
-        return f"POST {path} {self._common}{fields}Content-Length: {len(body)}\r\n\r\n".encode()
+    def _post_head(self, path: str, fields: list[tuple[str, str]], body: bytes) -> bytes:
+        """Raises ``ProtocolError``, but not for fields that are ``_sendable``."""
+        fields.append(("Content-Length", str(len(body))))
+        return render_head(HttpRequest("POST", path, fields), self._common)
+
+    def _sendable(self, fields: list[tuple[str, str]], request_id: str = "") -> list[tuple[str, str]]:
+        """The fields that say something, without those that cannot be sent: a report must not fail for its trimmings.
+
+        Each that is left out is logged.
+        """
+        kept = [(name, value) for name, value in fields if value and is_field_value(value)]
+        for name, value in fields:
+            if value and (name, value) not in kept:
+                self._log(
+                    "WARN", f"{name} is left out of a report, since {value!r:.100} is no header value", request_id
+                )
+        return kept
 
 
 def invocation_from(response: HttpResponse) -> Invocation:
@@ -250,9 +283,13 @@ def invocation_from(response: HttpResponse) -> Invocation:
     return Invocation(request_id, response.body, deadline_ms, *[field(name, "") for name in _REST])
 
 
-def _echo(invocation: Invocation) -> str:
-    """The nonce, if the platform gave one. Bytes that do not belong in a header cannot be in it: it came in one."""
-    return f"{INVOCATION_ID}: {invocation.invocation_id}\r\n" if invocation.invocation_id else ""
+def _echo(invocation: Invocation) -> tuple[tuple[str, str], ...]:
+    """The nonce, if the platform gave one."""
+    return ((INVOCATION_ID, invocation.invocation_id),) if invocation.invocation_id else ()
+
+
+def _unsendable(why: str) -> InvocationFault:
+    return InvocationFault("Runtime.MarshalError", f"Unable to marshal response: {why}")
 
 
 def _segment(request_id: str) -> str:

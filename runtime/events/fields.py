@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 # RFC 9110 section 7.6.1. The names that a Connection field lists are kept all the same: a client could list
 # Authorization or X-Forwarded-For there and have them removed.
-_HOP_BY_HOP = frozenset(
+HOP_BY_HOP = frozenset(
     ("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length")
 )
 # Expect was the front end's to answer; Proxy would become HTTP_PROXY in a CGI environment (https://httpoxy.org).
-_NOT_FOR_THE_APP = _HOP_BY_HOP | {"expect", "proxy"}
+_NOT_FOR_THE_APP = HOP_BY_HOP | {"expect", "proxy"}
 
 # Names that are ours to set: an app may believe what they say, so a client's are removed whether or not we set them.
 REQUEST_CONTEXT = "x-amzn-request-context"
@@ -52,7 +52,7 @@ def _name_in_request(spelled: str) -> str:
 def _name_in_answer(spelled: str) -> str:
     """The same of an answer."""
     name = spelled.lower() if is_token(spelled) else ""
-    return "" if name in _HOP_BY_HOP else name
+    return "" if name in HOP_BY_HOP else name
 
 
 # The checks cost one look-up per line; no honest traffic has so many names.

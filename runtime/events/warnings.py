@@ -27,6 +27,7 @@ _API_GATEWAY_ALARM = 9_728
 # A payload spells a field in more bytes than HTTP does, except Set-Cookie in format 2.0, which takes a third at least.
 _SMALL_HEAD = _API_GATEWAY_ALARM // 3
 _COOKIE_SPELLINGS = 512
+_LINE_FRAME = 4  # a colon, a blank and the line's end
 
 
 def of_request(_event: object, request: HttpRequest, _response: HttpResponse, _payload: bytes) -> Sequence[str]:
@@ -58,7 +59,7 @@ def header_size(response: HttpResponse) -> int:
     """The bytes that the answer's fields take on the wire, repeated ones joined."""
     others, cookies = without_cookies(end_to_end_lines(response.headers))
     fields = [*joined(others).items(), *(("set-cookie", cookie) for cookie in cookies)]
-    return sum(len(name) + len(": \r\n") + len(utf8(value)) for name, value in fields)
+    return sum(len(name) + _LINE_FRAME + len(utf8(value)) for name, value in fields)
 
 
 def of_single_values(event: object, request: HttpRequest, response: HttpResponse, payload: bytes) -> Sequence[str]:

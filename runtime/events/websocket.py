@@ -11,6 +11,7 @@ import binascii
 
 from ..json_codec import dumps, loads
 from ..messages import header
+from .fields import end_to_end_lines
 from .lenient import mapping
 from .response import status_code
 
@@ -46,7 +47,7 @@ def _headers(response: HttpResponse, event: object) -> dict[str, object]:
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/websocket-connect-route-subprotocol.html
     """
-    chosen = header(response.headers, "sec-websocket-protocol")
+    chosen = header(end_to_end_lines(response.headers), "sec-websocket-protocol")
     if not chosen or mapping(mapping(event).get("requestContext")).get("eventType") != "CONNECT":
         return {}
     return {"headers": {_SUBPROTOCOL: chosen}}

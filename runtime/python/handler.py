@@ -48,7 +48,10 @@ class Writing:
         self.file: StreamWriter | None = None
 
     def begin(self, prelude: dict[str, Any] | None = None, content_type: str = RAW_STREAM_TYPE) -> StreamWriter:
-        """A file to write the answer to; an HTTP answer with a ``prelude`` of statusCode, headers and cookies."""
+        """A file to write the answer to; an HTTP answer with a ``prelude`` of statusCode, headers and cookies.
+
+        Raises ``InvocationFault`` for a content type that cannot be sent.
+        """
         from .stream_writer import StreamWriter  # for the few that stream in this way
 
         if self.file:

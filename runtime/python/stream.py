@@ -51,7 +51,7 @@ def streamed(returned: Any, loop: Callable[[], EventLoop], reported: Reported) -
     if not isinstance(returned, dict):
         return StreamedResult(StreamedItems(_drawn(returned, loop), reported), RAW_STREAM_TYPE)
     if "statusCode" not in returned:
-        content_type = _field("contentType", returned.get("contentType", RAW_STREAM_TYPE))
+        content_type = type_of(returned.get("contentType", RAW_STREAM_TYPE))
         return StreamedResult(StreamedItems(_drawn(returned["body"], loop), reported), content_type)
     from ..events import STREAM_TYPE  # 3 ms, for these alone
 
@@ -64,6 +64,11 @@ def prelude_of(answer: dict[str, Any]) -> bytes:
     from ..events import to_prelude
 
     return to_prelude(_head(answer))
+
+
+def type_of(content_type: Any) -> str:
+    """The content type of a streamed answer, which is sent in a header. Raises ``InvocationFault`` when it is none."""
+    return _field("contentType", content_type)
 
 
 def octets_of(item: Any) -> bytes:
@@ -217,8 +222,10 @@ def _name(name: Any) -> str:
 def _field(name: object, value: Any) -> str:
     if isinstance(value, int | float):
         value = str(value)
-    if isinstance(value, str) and not any(control in value for control in "\r\n\0"):
-        return value
+    from ..messages import is_field_value
+
+    if is_field_value(value):
+        return str(value)  # of a class derived from str, the plain text
     raise _unsendable(f"the value of {name!r} must be text on one line, and not {value!r:.100}")
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from ..errors import ClientGone, InvocationFault
 from ..invocation import StreamedResult
 from ..waiting import now
-from .stream import octets_of, prelude_of
+from .stream import octets_of, prelude_of, type_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ class StreamWriter:
     def __init__(self, open_stream: OpenStream, prelude: dict[str, Any] | None, content_type: str) -> None:
         self._open_stream = open_stream
         self._prelude = prelude
-        self._content_type = content_type
+        self._content_type = type_of(content_type)
         self._stream: ResponseStream | None = None
         self._gone: ClientGone | None = None
         self.closed = False
 
     @property
     def content_type(self) -> str:
-        """What the answer is sent as. It can be set until the first write."""
+        """The type that the answer is sent as. It can be set until the first write, to text on one line."""
         return self._content_type
 
     @content_type.setter
@@ -48,7 +48,7 @@ class StreamWriter:
         self._must_not_have_begun("the content type")
         if self._prelude is not None:
             raise ValueError("the content type of an HTTP answer is one of its headers")
-        self._content_type = value
+        self._content_type = type_of(value)
 
     @property
     def prelude(self) -> dict[str, Any] | None:

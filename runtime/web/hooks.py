@@ -22,6 +22,7 @@ import sys
 from .. import messages
 from ..dispatch import HOOK_FILE as FILE
 from ..errors import InitFault, InvocationFault, ProtocolError
+from ..events.fields import HOP_BY_HOP
 from ..http1 import render_head
 from ..messages import HttpRequest, HttpResponse
 from ..report import trace_of
@@ -29,7 +30,7 @@ from .app_client import AppAnswer, whole_answer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from ..invocation import Invocation
@@ -99,20 +100,18 @@ class Hooked:
         if wanted is None:
             return request
         if isinstance(wanted, HttpResponse):
-            return wanted
+            return _checked(wanted, "on_request")
         if not isinstance(wanted, HttpRequest):
             raise _fault(f"on_request gave a {type(wanted).__name__}, not an HttpRequest, an HttpResponse or None")
-        return _sendable(wanted, len(request.body))
+        return _sendable(wanted)
 
     def _after(self, request: HttpRequest, response: HttpResponse, invocation: Invocation) -> HttpResponse:
         wanted = self._called("on_response", invocation, request, response)
         if wanted is None:
             return response
-        if not isinstance(wanted, HttpResponse) or not isinstance(wanted.body, bytes):
-            raise _fault(
-                f"on_response gave a {type(wanted).__name__}, not an HttpResponse with bytes for a body, or None"
-            )
-        return wanted
+        if not isinstance(wanted, HttpResponse):
+            raise _fault(f"on_response gave a {type(wanted).__name__}, not an HttpResponse, or None")
+        return _checked(wanted, "on_response")
 
     def _called(self, name: str, invocation: Invocation, *values: object) -> Any:
         hook = self._hooks.get(name)
@@ -125,16 +124,43 @@ class Hooked:
             raise _fault(f"{name} raised {type(error).__name__}") from error
 
 
-def _sendable(request: HttpRequest, old_size: int) -> HttpRequest:
-    """The request, as long as it says that it is. Raises ``InvocationFault`` when it cannot be put on the wire."""
+def _sendable(request: HttpRequest) -> HttpRequest:
+    """The request, with its body's own length. Raises ``InvocationFault`` when it cannot be put on the wire.
+
+    Fields that say where a request ends are ours to write: a hook may have copied them from somewhere.
+    """
+    if not _are_as_declared(request):
+        raise _fault("on_request gave an HttpRequest that does not consist of text, text, pairs of text, and bytes")
+    method, target, headers, body = request
+    kept = [(name, value) for name, value in headers if name.lower() not in HOP_BY_HOP]
+    if sum(name.lower() == "host" for name, _ in kept) != 1:
+        raise _fault("on_request gave a request that has not exactly one host header")
+    if body or len(kept) != len(headers):
+        kept.append(("content-length", str(len(body))))
+    request = HttpRequest(method, target, kept, body)
     try:
-        if len(request.body) != old_size:
-            others = [(name, value) for name, value in request.headers if name != "content-length"]
-            request = request._replace(headers=[*others, ("content-length", str(len(request.body)))])
         render_head(request)
-    except (ProtocolError, TypeError, ValueError) as error:
+    except ProtocolError as error:
         raise _fault(f"on_request gave a request that cannot be sent: {error}") from error
     return request
+
+
+def _checked(response: HttpResponse, hook: str) -> HttpResponse:
+    """The response. Raises ``InvocationFault`` when it is none that can be handed on."""
+    if type(response.status) is not int or not 200 <= response.status <= 599:
+        raise _fault(f"{hook} gave an HttpResponse whose status is not a number from 200 to 599")
+    if not _are_as_declared(response[1:]):
+        raise _fault(f"{hook} gave an HttpResponse that does not consist of a status, text, pairs of text, and bytes")
+    return response
+
+
+def _are_as_declared(values: Sequence[object]) -> bool:
+    """Whether the values are text, then pairs of text, then bytes: Python checks no types, and a hook is not ours."""
+    *texts, headers, body = values
+    if not isinstance(headers, list | tuple) or not isinstance(body, bytes):
+        return False
+    are_pairs = all(isinstance(line, tuple) and len(line) == 2 for line in headers)
+    return are_pairs and all(isinstance(text, str) for text in (*texts, *(part for line in headers for part in line)))
 
 
 def _fault(message: str) -> InvocationFault:

@@ -168,6 +168,44 @@ def test_66_a_head_that_cannot_be_sent_is_an_error(ask: Ask, name: str) -> None:
     assert message in answer.document["errorMessage"]
 
 
+SECOND_REQUEST = (
+    "text/csv\r\nContent-Length: 0\r\n\r\n"
+    "POST /2018-06-01/runtime/invocation/another/response HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+)
+
+
+@pytest.mark.parametrize("way", ["dict", "call", "property"])
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "text/csv\r\nX-Injected: yes",
+        SECOND_REQUEST,
+        "a\nb",
+        "a\rb",
+        "a\0b",
+        "a\x7fb",
+        "a\x0bb",
+        "\ud800",
+        ["text/csv"],
+        None,
+    ],
+    ids=["injected", "second-request", "lf", "cr", "nul", "del", "vt", "surrogate", "list", "none"],
+)
+def test_a_content_type_that_would_break_the_head_is_an_error(
+    api: FakeRuntimeApi, ask: Ask, way: str, content_type: object
+) -> None:
+    answer = ask("typed_by", [way, content_type])
+    assert (answer.kind, answer.document["errorType"]) == ("error", "Runtime.MarshalError")
+    assert "the value of 'contentType' must be text on one line" in answer.document["errorMessage"]
+    assert ask("plain", 1).document == 1  # and the connection is in step
+    assert len(api.posts) == 2
+
+
+def test_a_handler_can_answer_in_another_way_when_its_content_type_was_refused(ask: Ask) -> None:
+    answer = ask("typed_by", ["handled", "a\r\nb"])
+    assert (answer.body, answer.request.header("Content-Type")) == (b"text", "text/plain")
+
+
 FAILING = ("fails", "fails_async", "fails_http", "fails_written")
 
 

@@ -145,14 +145,51 @@ def on_request(request):
         raise LookupError("no such thing")
     if request.target == "/nonsense":
         return "nonsense"
-    if request.target == "/break":
-        return request._replace(headers=[*request.headers, ("x-bad", "a\\r\\nb: c")])
+    if request.target.startswith("/change/"):
+        return change(request)
+    if request.target.startswith("/answer/"):
+        return HttpResponse(*ANSWERS[request.target[8:]])
     if request.target.startswith("/old/"):
         return request._replace(target="/new/" + request.target[5:], body=b"longer than before")
 
 def on_response(request, response):
+    if request.target.startswith("/replace/"):
+        return HttpResponse(*ANSWERS[request.target[9:]])
     return response._replace(headers=[*response.headers, ("x-target", request.target)])
+
+def change(request):
+    name = request.target[8:]
+    headers = request.headers
+    if name == "length":
+        return request._replace(headers=[*headers, ("Content-Length", "900"), ("transfer-encoding", "chunked")])
+    changes = {
+        "value": {"headers": [*headers, ("x-bad", "a\\r\\nb: c")]},
+        "name": {"headers": [*headers, ("x bad", "a")]},
+        "method": {"method": "GET / HTTP/1.1\\r\\nx:"},
+        "target": {"target": "/a b"},
+        "no host": {"headers": []},
+        "two hosts": {"headers": [*headers, ("host", "another")]},
+        "number": {"headers": [*headers, ("x-number", 1)]},
+        "triple": {"headers": [*headers, ("a", "b", "c")]},
+        "dict": {"headers": {"host": "a"}},
+        "text": {"body": "text"},
+    }
+    return request._replace(**changes[name.replace("-", " ")])
+
+ANSWERS = {
+    "status": ("200\\r\\n", "", [], b""),
+    "interim": (101, "", [], b""),
+    "number": (200, "", [("a", 1)], b""),
+    "none": (200, "", None, b""),
+    "text": (200, "", [], "text"),
+}
 """
+
+
+BROKEN = ("value", "name", "method", "target")
+HOSTS = ("no-host", "two-hosts")
+MISTYPED = ("number", "triple", "dict", "text")
+ANSWERS = ("status", "interim", "number", "none", "text")
 
 
 @pytest.mark.parametrize("mode", ["buffered", "response_stream"])
@@ -165,6 +202,10 @@ def test_hooks_rewrite_requests_and_answers(
     assert head["headers"]["x-target"] == "/new/1"
     assert seen["target"] == "/new/1"
     assert base64.b64decode(seen["body"]) == b"longer than before"
+    seen = json.loads(parts(ask(api, "/change/length"))[1])  # where a request ends is not the hook's to say
+    assert [line for line in seen["headers"] if line[0].lower() in ("content-length", "transfer-encoding")] == [
+        ["content-length", "0"]
+    ]
     head, body = parts(ask(api, "/teapot"))
     assert (head["statusCode"], head["headers"]["x-by"], body) == (418, "hook", b"short and stout")
     head, body = parts(ask(api, "/same"))
@@ -185,14 +226,18 @@ def parts(answer: Answer) -> tuple[dict[str, Any], bytes]:
     [
         ("/boom", "LookupError"),
         ("/nonsense", "on_request gave a str, not an HttpRequest, an HttpResponse or None"),
-        ("/break", "on_request gave a request that cannot be sent"),
+        *[(f"/change/{name}", "on_request gave a request that cannot be sent") for name in BROKEN],
+        *[(f"/change/{name}", "on_request gave a request that has not exactly one host") for name in HOSTS],
+        *[(f"/change/{name}", "that does not consist of text, text, pairs of text, and bytes") for name in MISTYPED],
+        *[(f"/answer/{name}", "on_request gave an HttpResponse") for name in ANSWERS],
+        *[(f"/replace/{name}", "on_response gave an HttpResponse") for name in ANSWERS],
     ],
 )
 def test_a_hook_that_fails_costs_one_invocation_and_is_explained_in_the_log(
     api: FakeRuntimeApi, start_with_hooks: Callable[..., BootstrapProcess], path: str, words: str
 ) -> None:
     process = start_with_hooks(HOOKS)
-    head, body = parts(ask(api, path))
+    head, body = parts(ask(api, path, method="POST"))
     assert head["statusCode"] == 502
     assert b"Function.HookFailed" in body
     assert words in process.stderr

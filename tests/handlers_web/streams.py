@@ -240,6 +240,25 @@ def misused(event: str, context: Any) -> None:
         context.response_stream()
 
 
+def typed_by(event: list[str], context: Any) -> dict[str, Any] | None:
+    """An answer whose content type is the caller's, in each of the ways to give one."""
+    way, content_type = event
+    if way == "dict":
+        return {"contentType": content_type, "body": iter(["text"])}
+    if way == "call":
+        context.response_stream(content_type=content_type).write("text")
+    elif way == "property":
+        out = context.response_stream()
+        out.content_type = content_type
+        out.write("text")
+    elif way == "handled":  # an error that the handler thinks better of
+        try:
+            context.response_stream(content_type=content_type)
+        except Exception:
+            context.response_stream(content_type="text/plain").write("text")
+    return None
+
+
 def gone(event: object, context: Any) -> None:
     """Writes until the client has gone, and takes note of that."""
     out = context.response_stream()
