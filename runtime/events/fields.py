@@ -22,7 +22,8 @@ HOP_BY_HOP = frozenset(
 # Expect was the front end's to answer; Proxy would become HTTP_PROXY in a CGI environment (https://httpoxy.org).
 _NOT_FOR_THE_APP = HOP_BY_HOP | {"expect", "proxy"}
 
-# Names that are ours to set: an app may believe what they say, so a client's are removed whether or not we set them.
+# Names that are ours to set: an app may believe what they say, so a client's are removed whether or not we set them,
+# however they are spelled. The last prefix is that of the Runtime API's own fields, which some frameworks look for.
 REQUEST_CONTEXT = "x-amzn-request-context"
 LAMBDA_CONTEXT = "x-amzn-lambda-context"
 TENANT_ID = "x-amz-tenant-id"
@@ -30,17 +31,22 @@ TRACE_ID = "x-amzn-trace-id"
 EVENT_SOURCE = "x-fairlead-event-source"
 LEFT_OUT_FIELD = "x-fairlead-left-out"
 _OURS = frozenset((REQUEST_CONTEXT, LAMBDA_CONTEXT, TENANT_ID, EVENT_SOURCE))
-_OUR_PREFIX = "x-fairlead-"
+_OUR_PREFIXES = ("x-fairlead-", "lambda-runtime-")
+# Names that AWS's front ends set: here only another spelling is a client's for certain, and removed.
+_FRONT_END_PREFIXES = ("x-amz", "x-forwarded-", "cloudfront-")
+
+# CGI and WSGI make a variable of a name, and have "_" for every character that is neither letter nor digit, or for some
+# of them: php-cgi for "." too, Apache and lighttpd for all. So all spellings that may become one variable are one name.
+_FOLDED = {ord(character): "-" for character in "!#$%&'*+.^_`|~"}
 
 _TO_SPACE = {ord(character): " " for character in "\r\n\0"}
 
 
 def _is_dropped_from_request(name: str) -> bool:
-    # WSGI and CGI read `_` and `-` in a name as the same, so both spellings are the same name here.
-    folded = name.replace("_", "-")
-    if folded in _NOT_FOR_THE_APP or folded in _OURS or folded.startswith(_OUR_PREFIX):
+    folded = name.translate(_FOLDED)
+    if folded in _NOT_FOR_THE_APP or folded in _OURS or folded.startswith(_OUR_PREFIXES):
         return True
-    return folded == TRACE_ID and name != TRACE_ID  # the real spelling is compared with the invocation's later
+    return folded != name and folded.startswith(_FRONT_END_PREFIXES)
 
 
 def _name_in_request(spelled: str) -> str:
@@ -112,6 +118,15 @@ def merged_lines(multi: object, single: object) -> list[Line]:
         return lines
     known = {name for name, _ in lines}
     return lines + [line for line in lines_of(rest) if line[0] not in known]
+
+
+def without_aliases(lines: list[Line]) -> list[Line]:
+    """The lines without those that pass for another one where names are folded: ``x_user`` beside ``x-user``.
+
+    Alone such a name stays, since it may be an honest one.
+    """
+    plain = {name for name, _ in lines}
+    return [line for line in lines if (folded := line[0].translate(_FOLDED)) == line[0] or folded not in plain]
 
 
 def end_to_end_lines(headers: Iterable[Line]) -> list[Line]:

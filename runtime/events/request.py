@@ -9,7 +9,7 @@ from ..messages import HttpRequest, header, header_values, is_token
 from ..values import NamedTuple
 from .binary import LargeBody, decode
 from .context import context_lines
-from .fields import TRACE_ID, clean, is_safe
+from .fields import TRACE_ID, clean, is_safe, without_aliases
 from .lenient import items, mapping, text
 from .target import without_base_path
 
@@ -48,9 +48,12 @@ def assemble(parts: Parts, event: dict[str, Any], invocation: Invocation, option
     body = _body(event)
     request_context = mapping(event.get("requestContext"))
     known = dict(parts.lines)
+    lines = parts.lines
+    if not "".join(known).replace("-", "").isalnum():  # nearly always true: names are letters, digits and hyphens
+        lines = without_aliases(lines)
     headers = [("host", _host(parts.lines, request_context))]
     headers += context_lines(request_context, invocation, options)
-    headers += [line for line in parts.lines if line[0] not in _REWRITTEN]
+    headers += [line for line in lines if line[0] not in _REWRITTEN]
     headers += _cookie_line(parts)
     if "x-forwarded-for" not in known or "x-forwarded-proto" not in known or "x-forwarded-port" not in known:
         headers += _forwarded_lines(parts.source_ip, known)
@@ -69,7 +72,7 @@ def _adapted(parts: Parts, options: EventOptions) -> Parts:
     base_path = options.base_path.rstrip("/")
     if base_path:
         below = without_base_path(target, base_path)
-        lines = [line for line in lines if line[0].replace("_", "-") != _PREFIX]
+        lines = [line for line in lines if line[0] != _PREFIX]
         if below is not None:
             # What frameworks put in front of the links they make; there is no standard, but one name for it.
             target, lines = below, [*lines, (_PREFIX, base_path)]

@@ -118,13 +118,11 @@ class WsgiApp:
 def _fields(request: HttpRequest) -> dict[str, str]:
     """The header fields as variables; repeated ones as one list (RFC 9110 section 5.3).
 
-    A name with ``_`` would become the same variable as the one with ``-``, which a front end may have set: it is
-    left out, as nginx and gunicorn do.
+    A name with ``_`` becomes the same variable as the one with ``-``; events/fields.py has removed those that could
+    pass for another.
     """
     fields: dict[str, str] = {}
     for name, value in request.headers:
-        if "_" in name:
-            continue
         key = _UNPREFIXED.get(name) or "HTTP_" + name.upper().replace("-", "_")
         text = value if value.isascii() else utf8(value).decode("latin-1")
         fields[key] = f"{fields[key]},{text}" if key in fields else text

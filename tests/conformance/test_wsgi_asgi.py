@@ -167,8 +167,8 @@ def _joined(seen: dict[str, Any]) -> dict[str, Any]:
     fields: dict[str, str] = {}
     lines = seen["headers"].items() if isinstance(seen["headers"], dict) else seen["headers"]
     for name, value in lines:
-        if "_" not in name:
-            fields[name] = f"{fields[name]},{value}" if name in fields else value
+        name = name.replace("_", "-")
+        fields[name] = f"{fields[name]},{value}" if name in fields else value
     return {**seen, "headers": fields}
 
 
