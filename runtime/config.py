@@ -82,6 +82,12 @@ def _host(text: str) -> str:
     return host
 
 
+def _host_and_port(text: str) -> str:
+    if not (text.isascii() and text.isprintable()) or any(mark in text for mark in " /@?#\\,"):
+        raise ValueError("a host, with a port or without, such as app.example or 127.0.0.1:8080")
+    return text
+
+
 def _statuses(text: str) -> tuple[tuple[int, int], ...]:
     ranges = []
     for item in text.split(","):
@@ -120,6 +126,7 @@ SETTINGS = (
     Setting("port", "FAIRLEAD_PORT", ("AWS_LWA_PORT", "PORT"), "8080", _integer(1, 65535)),
     Setting("host", "FAIRLEAD_HOST", ("AWS_LWA_HOST",), "127.0.0.1", _host, ("HOST",)),
     Setting("unix_socket", "FAIRLEAD_UNIX_SOCKET", (), "", _socket_path),
+    Setting("host_header", "FAIRLEAD_HOST_HEADER", (), "", _host_and_port),
     Setting(
         "readiness_protocol",
         "FAIRLEAD_READINESS_CHECK_PROTOCOL",
@@ -250,6 +257,7 @@ class Config(NamedTuple):
     host: str
     port: int
     unix_socket: str
+    host_header: str  # of requests that come from no client: readiness, triggers, our own
     readiness_protocol: str
     readiness_path: str
     readiness_port: int
@@ -296,6 +304,9 @@ class Config(NamedTuple):
             values["healthy_statuses"] = ((100, lowest_unhealthy - 1),)
         work = choose_work(environ, arguments, program, shell_command, values.pop("javascript_runtime"))
         values["event_mode"] = work.event_mode or values["event_mode"]
+        if not values["host_header"]:  # as any client would have it that was given the app's address
+            has_port = not values["unix_socket"]
+            values["host_header"] = _authority(values["host"], values["port"]) if has_port else "localhost"
         return cls(work.command, work.handler, app_environment(environ, values["port"]), tuple(warnings), **values)
 
 
@@ -342,6 +353,11 @@ def unknown_settings(environ: Mapping[str, str]) -> list[str]:
         near = difflib.get_close_matches(name, known, 1)
         problems.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
     return problems
+
+
+def _authority(host: str, port: int) -> str:
+    """Host and port as a URL has them (RFC 3986 section 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _described(problems: list[str]) -> str:

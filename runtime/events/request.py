@@ -51,7 +51,7 @@ def assemble(parts: Parts, event: dict[str, Any], invocation: Invocation, option
     lines = parts.lines
     if not "".join(known).replace("-", "").isalnum():  # nearly always true: names are letters, digits and hyphens
         lines = without_aliases(lines)
-    headers = [("host", _host(parts.lines, request_context))]
+    headers = [("host", _host(parts.lines, request_context, options))]
     headers += context_lines(request_context, invocation, options)
     headers += [line for line in lines if line[0] not in _REWRITTEN]
     headers += _cookie_line(parts)
@@ -92,9 +92,9 @@ def _method(value: object) -> str:
     raise BadRequest(f"the event's HTTP method {method[:40]!r} is not a token (RFC 9110 section 9.1)")
 
 
-def _host(lines: list[Line], request_context: dict[str, Any]) -> str:
+def _host(lines: list[Line], request_context: dict[str, Any], options: EventOptions) -> str:
     """Exactly one host, unchecked: scanners send ``${x}``, and what to make of it is the app's business."""
-    return header(lines, "host") or clean(request_context.get("domainName")) or "localhost"
+    return header(lines, "host") or clean(request_context.get("domainName")) or options.host
 
 
 def _cookie_line(parts: Parts) -> list[Line]:

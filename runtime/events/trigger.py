@@ -33,7 +33,7 @@ _WITH_BATCH_REPORTS = frozenset(("aws:sqs", "aws:kinesis", "aws:dynamodb", "aws:
 def to_request(event: object, invocation: Invocation, options: EventOptions) -> HttpRequest:
     """``POST`` of the payload, untouched, to the events path, with fields that no client can have sent."""
     headers = [
-        ("host", "localhost"),
+        ("host", options.host),
         ("content-type", "application/json"),
         ("content-length", str(len(invocation.payload))),
         (EVENT_SOURCE, source_of(event)),

@@ -80,7 +80,9 @@ class WebMode:
             from ..snapstart import pass_snapshot
             from .snapshot import app_hooks
 
-            pass_snapshot(api, *app_hooks(app, config.before_checkpoint_path, config.after_restore_path))
+            pass_snapshot(
+                api, *app_hooks(app, config.host_header, config.before_checkpoint_path, config.after_restore_path)
+            )
         if self._environ.get(MAX_CONCURRENCY, "1") == "1":
             now(serve(api, parts.handler_of(app)))
         else:

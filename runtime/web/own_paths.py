@@ -22,9 +22,9 @@ FORBIDDEN = HttpResponse(
 )
 
 
-def own_request(path: str, request_id: str = "") -> HttpRequest:
-    """What the app is asked at a path of ours. No client can send these fields."""
-    headers = [("host", "localhost"), ("content-length", "0"), ("user-agent", "fairlead")]
+def own_request(path: str, host: str, request_id: str = "") -> HttpRequest:
+    """What the app is asked at a path of ours; ``host`` is ``Config.host_header``. No client can send these fields."""
+    headers = [("host", host), ("content-length", "0"), ("user-agent", "fairlead")]
     if request_id:
         headers.append(("x-fairlead-request-id", request_id))
     return HttpRequest("POST", path, headers)
@@ -33,9 +33,10 @@ def own_request(path: str, request_id: str = "") -> HttpRequest:
 class AfterResponse:
     """An app that is asked at ``path`` after each of its answers."""
 
-    def __init__(self, app: App, path: str, log: Log) -> None:
+    def __init__(self, app: App, path: str, host: str, log: Log) -> None:
         self._app = app
         self._path = path
+        self._host = host
         self._log = log
         self._answered: Invocation | None = None
 
@@ -60,7 +61,7 @@ class AfterResponse:
 
     async def _finish(self, invocation: Invocation) -> None:
         try:
-            response = await self._app.ask(own_request(self._path, invocation.request_id), invocation)
+            response = await self._app.ask(own_request(self._path, self._host, invocation.request_id), invocation)
         except InvocationFault as fault:
             self._log("ERROR", f"work after the response: {fault.error_type}: {fault.message}", invocation.request_id)
             return

@@ -57,6 +57,7 @@ def event_options(config: Config, environ: Mapping[str, str]) -> EventOptions:
         environment_config(environ),
         config.base_path,
         config.authorization_source,
+        config.host_header,
     )
 
 

@@ -19,25 +19,27 @@ if TYPE_CHECKING:
 HOOK_LIMIT_S = 60.0
 
 
-def app_hooks(app: AppClient, before_path: str, after_path: str) -> tuple[Callable[[], None], Callable[[], None]]:
+def app_hooks(
+    app: AppClient, host: str, before_path: str, after_path: str
+) -> tuple[Callable[[], None], Callable[[], None]]:
     """The two for an app that is asked at its own paths. No connection to it outlives the snapshot."""
 
     def before() -> None:
         if before_path:
-            _ask(app, before_path, "Runtime.BeforeSnapshotError", BEFORE_STATUS)
+            _ask(app, host, before_path, "Runtime.BeforeSnapshotError", BEFORE_STATUS)
         app.drop()
 
     def after() -> None:
         if after_path:
-            _ask(app, after_path, "Runtime.AfterRestoreError", AFTER_STATUS)
+            _ask(app, host, after_path, "Runtime.AfterRestoreError", AFTER_STATUS)
 
     return before, after
 
 
-def _ask(app: AppClient, path: str, error_type: str, exit_code: int) -> None:
+def _ask(app: AppClient, host: str, path: str, error_type: str, exit_code: int) -> None:
     limit = int((time.time() + HOOK_LIMIT_S) * 1000)
     try:
-        response = now(app.ask(own_request(path), Invocation("", b"", limit)))
+        response = now(app.ask(own_request(path, host), Invocation("", b"", limit)))
     except (InvocationFault, ExchangeError) as fault:
         raise SnapshotFault(error_type, f"the app failed at {path}: {fault}", exit_code) from fault
     if not 200 <= response.status <= 299:

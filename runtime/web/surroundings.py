@@ -46,7 +46,7 @@ def surrounded(app: App, config: Config, hooks: Hooks | None, log: Log) -> App:
         from .own_paths import AfterResponse, Reserved
 
         if config.after_response_path:
-            app = AfterResponse(app, config.after_response_path, log)
+            app = AfterResponse(app, config.after_response_path, config.host_header, log)
         app = Reserved(app, tuple(filter(None, own_paths)))
     return app
 

@@ -294,6 +294,36 @@ def test_a_path_of_ours_is_forbidden_to_clients(api: FakeRuntimeApi, mode: str) 
     assert parts(ask(api, "/done2"))[0]["statusCode"] == 200
 
 
+# ---- FAIRLEAD_HOST_HEADER
+
+
+def test_whoever_asks_for_no_client_asks_under_the_address_of_the_app(api: FakeRuntimeApi) -> None:
+    process = start_bootstrap(api, command=app("hosts.py"), environment={"FAIRLEAD_AFTER_RESPONSE_PATH": "/done"})
+    event = function_url("GET", "/page")
+    event["headers"].pop("host")
+    event["requestContext"].pop("domainName")
+    api.wait_answer(api.add_event(event))
+    api.wait_answer(api.add_event({"Records": []}))
+    api.wait_idle()
+    asked = ["GET /", "GET /page", "POST /done", "POST /events", "POST /done"]
+    assert process.stdout.splitlines() == [f"{line} 127.0.0.1:{process.port}" for line in asked]
+
+
+def test_it_asks_under_the_host_that_is_set(api: FakeRuntimeApi) -> None:
+    environment = {"FAIRLEAD_HOST_HEADER": "app.example:81", "FAIRLEAD_AFTER_RESPONSE_PATH": "/done"}
+    process = start_bootstrap(api, command=app("hosts.py"), environment=environment)
+    api.wait_answer(api.add_event(function_url("GET", "/page")))
+    api.wait_answer(api.add_event({"Records": []}))
+    api.wait_idle()
+    own = f"{function_url('GET', '/')['headers']['host']}"
+    assert process.stdout.splitlines()[1:] == [
+        f"GET /page {own}",
+        "POST /done app.example:81",
+        "POST /events app.example:81",
+        "POST /done app.example:81",
+    ]
+
+
 # ---- FAIRLEAD_REQUEST_LOG
 
 

@@ -27,7 +27,7 @@ from runtime.python.callable_mode import interface_of
 from tests.fakes import Answer, BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
 from tests.fakes.gate import Gate
 from tests.fakes.inspection import wait_asleep
-from tests.fakes.process import CHECKOUT
+from tests.fakes.process import CHECKOUT, free_port
 from tests.fakes.runtime_api import WAIT_SECONDS
 from tests.fakes.wire import RecordedRequest, Reply, Wire
 
@@ -125,10 +125,11 @@ def payloads() -> dict[str, list[tuple[str, bytes]]]:
     """What each of the three ways answers each event with."""
     ways = {"process": app("echo.py"), "asgi": "echo_asgi:app", "wsgi": "echo_wsgi:app"}
     found = {}
+    port = free_port()  # the same for all: it is in the Host of what no client has sent
     for way, what in ways.items():
         with FakeRuntimeApi() as api:
             chosen = {"command": what} if way == "process" else {"handler": what}
-            environment = {"LAMBDA_TASK_ROOT": str(APPS)}
+            environment = {"LAMBDA_TASK_ROOT": str(APPS), "FAIRLEAD_PORT": str(port)}
             start_bootstrap(api, environment=environment, **chosen)
             ids = [
                 api.add_event(path.read_bytes(), request_id=f"id-{number}", deadline_ms=4_000_000_000_000)

@@ -52,6 +52,22 @@ def test_value_is_accepted(name: str, text: str, field: str, value: object) -> N
     assert getattr(config(**{name: text}), field) == value
 
 
+@pytest.mark.parametrize(
+    ("environ", "host"),
+    [
+        ({}, "127.0.0.1:8080"),
+        ({"FAIRLEAD_PORT": "3000", "FAIRLEAD_HOST": "localhost"}, "localhost:3000"),
+        ({"FAIRLEAD_HOST": "::1"}, "[::1]:8080"),
+        ({"FAIRLEAD_UNIX_SOCKET": "/tmp/app.sock"}, "localhost"),
+        ({"FAIRLEAD_COMMAND": "", "_HANDLER": "app.handler"}, "127.0.0.1:8080"),
+        ({"FAIRLEAD_HOST_HEADER": "app.example", "FAIRLEAD_UNIX_SOCKET": "/tmp/app.sock"}, "app.example"),
+        ({"FAIRLEAD_HOST_HEADER": "app.example:81"}, "app.example:81"),
+    ],
+)
+def test_the_host_of_requests_that_come_from_no_client(environ: dict[str, str], host: str) -> None:
+    assert config(**environ).host_header == host
+
+
 REFUSED = [
     ("FAIRLEAD_PORT", "0"),
     ("FAIRLEAD_PORT", "65536"),
@@ -60,6 +76,7 @@ REFUSED = [
     ("FAIRLEAD_PORT", "\u0663\u0660"),  # digits to str.isdigit, not to anybody's app
     ("FAIRLEAD_HOST", "http://localhost"),
     ("FAIRLEAD_HOST", "a b"),
+    *[("FAIRLEAD_HOST_HEADER", text) for text in ("http://a", "a b", "a@b", "a,b", "a\r\nx: y", "ä", "a?b", "a#b")],
     ("FAIRLEAD_READINESS_CHECK_PROTOCOL", "https"),
     ("FAIRLEAD_READINESS_CHECK_PATH", "health"),
     ("FAIRLEAD_READINESS_CHECK_PATH", "/a b"),
