@@ -27,7 +27,8 @@ What the RFC leaves to us:
 ==================================  =================================================================================
 LF without CR ends a line (2.2)     yes in the head: CGI scripts write it, and servers pass on what these write
                                     (``python -m http.server --cgi``); no in chunked framing, which servers make
-CR without LF, NUL                  refused (9110 5.5)
+CR without LF, NUL (9110 5.5)       in a value a space, each: a client may have chosen it, and the answer is good all
+                                    the same; in a name, in the status line, or where the body's end is told: refused
 folded line (5.2)                   unfolded: one space
 blank between name and colon (5.1)  removed, "Content-Length : 5" is a length
 name that is no token, no colon     the line is dropped: it cannot be passed on, and the rest of the answer is good
@@ -85,6 +86,7 @@ LONGEST_REMEMBERED = 320
 # A slice of what was received is an object of 200 bytes: for less than this a copy is the smaller evil.
 SMALL_PART = 512
 _HEX = b"0123456789abcdefABCDEF"
+_FRAMING_NAMES = ("transfer-encoding", "content-length", "connection")
 
 
 def _field_name(written: str) -> str:
@@ -327,8 +329,21 @@ def _split_unusual_head(buffer: bytes | bytearray, searched: int) -> tuple[Head,
     # Each by itself: octets of ISO 8859-1 in one field leave the others UTF-8.
     lines = [field_text(line.removesuffix(b"\r")) for line in buffer[:end].split(b"\n")]
     if any("\r" in line or "\0" in line for line in lines):
-        raise ProtocolError("the head of the answer contains NUL, or CR without LF")
+        if breaks_lines(lines[0]):
+            raise ProtocolError("the status line of the answer contains NUL, or CR without LF")
+        lines = [lines[0], *map(_with_spaces, lines[1:])]
     return _head_of(lines), bytes(buffer[after:])
+
+
+def _with_spaces(line: str) -> str:
+    """The field line with spaces for CR and NUL in its value. Raises ``ProtocolError`` where they may mean more."""
+    name, colon, value = line.partition(":")
+    if line[0] in " \t":  # a folded line
+        name, colon, value = "", "", line
+    if breaks_lines(name) or (breaks_lines(value) and _FIELD_NAMES[name] in _FRAMING_NAMES):
+        raise ProtocolError("a field name of the answer, or its length, contains NUL, or CR without LF")
+    spaced = value.replace("\r", " ").replace("\0", " ")
+    return f"{name}{colon}{spaced}"
 
 
 def _check_head_size(size: int) -> None:

@@ -274,7 +274,7 @@ def invocation_from(response: HttpResponse) -> Invocation:
     """The invocation in an answer to next. Raises ``RuntimeApiFault``."""
     if response.status != 200:
         raise RuntimeApiFault(f"the Runtime API answered next with {_excerpt(response)}")
-    field = dict(response.headers).get
+    field = dict(reversed(response.headers)).get  # the first of a name: a line break in a value must not replace one
     request_id = field(_REQUEST_ID, "")
     if not request_id:
         raise RuntimeApiFault(f"the Runtime API's answer to next has no {REQUEST_ID} header")

@@ -17,14 +17,16 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.fakes import BootstrapProcess, FakeRuntimeApi, Reply, Wire, start_bootstrap
+from tests.fakes import BootstrapProcess, FakeRuntimeApi, Reply, Wire, app, start_bootstrap
 from tests.fakes.inspection import sockets_to, time_limits_of, wait_asleep, wait_receiving
+from tests.fakes.process import CHECKOUT
 from tests.fakes.runtime_api import FUNCTION_ARN, PAYLOAD_LIMIT, TRACE_ID
 
 Start = Callable[..., BootstrapProcess]
 
 INVOCATION_ID = "Lambda-Runtime-Invocation-Id"
 FAILING = {"fault": "/status/500"}
+HANDLERS = {"LAMBDA_TASK_ROOT": str(CHECKOUT / "tests" / "handlers")}
 
 
 def error_log(process: BootstrapProcess) -> list[str]:
@@ -412,3 +414,49 @@ def test_an_odd_deadline_counts_as_none(api: FakeRuntimeApi, start: Start, deadl
     request_id = api.add_event({"some": "event"}, headers={"Lambda-Runtime-Deadline-Ms": deadline})
     start()
     assert api.wait_answer(request_id).body == b'{"some": "event"}'
+
+
+NEXT_FIELDS = (
+    "Lambda-Runtime-Deadline-Ms",
+    "Lambda-Runtime-Invoked-Function-Arn",
+    "Lambda-Runtime-Trace-Id",
+    "Lambda-Runtime-Client-Context",
+    "Lambda-Runtime-Cognito-Identity",
+    "Lambda-Runtime-Aws-Tenant-Id",
+    INVOCATION_ID,
+)
+BREAKS = (
+    "a\rb",
+    "a\0b",
+    "a\nb",
+    "\r\0",
+    '{"a":\r"b"}',
+    '{\n  "custom": {}\n}',
+    "a\nLambda-Runtime-Aws-Request-Id: another",
+)
+
+
+@pytest.mark.parametrize("mode", ["app", "handler"])
+def test_a_line_break_in_a_field_of_next_costs_one_invocation_at_most(
+    api: FakeRuntimeApi, start: Start, mode: str
+) -> None:
+    """RFC 9110 section 5.5: a recipient may put a space for each of CR, LF and NUL.
+
+    A bare LF ends the line: what follows must not replace a field that came before, which the request id does.
+    """
+    process = start() if mode == "app" else start_bootstrap(api, handler="results.echo", environment=HANDLERS)
+    for name in NEXT_FIELDS:
+        for value in BREAKS:
+            answer = api.wait_answer(api.add_event({"a": 1}, headers={name: value}))
+            if answer.kind == "error":
+                assert answer.document["errorType"] in ("Runtime.LambdaContextUnmarshalError", "Runtime.UnmarshalError")
+    assert api.wait_answer(api.add_event({"a": 1})).document == {"a": 1}
+    assert not process.has_exited()
+
+
+def test_a_line_break_in_a_field_of_next_becomes_a_space(api: FakeRuntimeApi) -> None:
+    start_bootstrap(api, command=app("echo.py"))
+    fields = {"Lambda-Runtime-Aws-Tenant-Id": "a\rb\0c", INVOCATION_ID: "1\r2"}
+    answer = api.wait_answer(api.add_event({"Records": []}, headers=fields))
+    assert ["x-amz-tenant-id", "a b c"] in answer.document["headers"]
+    assert answer.request.header(INVOCATION_ID) == "1 2"

@@ -146,19 +146,29 @@ FIELDS = (
     *(
         Case(f"CR without LF: {wire!r}", wire, ProtocolError)
         for wire in (
-            head(b"A: b\rc", b"Content-Length: 0"), head(b"A: b\r\r", b"Content-Length: 0"), head(b"A\r: b", b"Content-Length: 0"),
-            head(b"A: b\rContent-Length: 5", b"Content-Length: 0"), head(b"\rA: b", b"Content-Length: 0"), head(b"A: \xe9\r\xe9"),
+            head(b"A\r: b", b"Content-Length: 0"), head(b"\rA: b", b"Content-Length: 0"),
+            head(b"Content-Length\r: 0"), head(b"Content-Length: 0\r"), head(b"Content-Length: 0\r5"),
+            head(b"Transfer-Encoding: \rchunked") + b"0\r\n\r\n", head(b"Connection: \rclose", b"Content-Length: 0"),
             head(b"Content-Length: 0", start=b"HTTP/1.1 200 O\rK"), b"HTTP/1.1 200 OK\rContent-Length: 0\r\r\n\r\n",
-            b"HTTP/1.1 200 OK\nA: b\rc\n\n", b"HTTP/1.1 200 OK\r\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\r\n\r\n",
         )
     ),
     *(
         Case(f"NUL: {wire!r}", wire, ProtocolError)
         for wire in (
-            head(b"A: b\0c", b"Content-Length: 0"), head(b"A\0: b", b"Content-Length: 0"), head(b"\0", b"Content-Length: 0"),
-            head(b"A: \xe9\0", b"Content-Length: 0"), head(b"Content-Length: 0", start=b"HTTP/1.1 200 \0"),
+            head(b"A\0: b", b"Content-Length: 0"), head(b"\0", b"Content-Length: 0"), head(b"Content-Length: 0\0"),
+            head(b"Transfer-Encoding: chunked\0") + b"0\r\n\r\n", head(b"Content-Length: 0", start=b"HTTP/1.1 200 \0"),
         )
     ),
+    *(
+        Case(f"CR and NUL in a value are spaces: {wire!r}", head(wire, b"Content-Length: 0"), ok(*expected, LENGTH_0), True)
+        for wire, expected in (
+            (b"A: b\rc", [("a", "b c")]), (b"A: b\r\r", [("a", "b")]), (b"A: \xe9\r\xe9", [("a", "é é")]), (b"A: b\0c", [("a", "b c")]),
+            (b"A: \xe9\0", [("a", "é")]), (b"A: b\rContent-Length: 5", [("a", "b Content-Length: 5")]), (b"A: \0\r\0", [("a", "")]),
+            (b"A: b\r\n c\rd\0e", [("a", "b c d e")]), (b"nonsense\r\nA: b\rHTTP/1.1 200 OK", [("a", "b HTTP/1.1 200 OK")]),
+        )
+    ),
+    Case("CR in a value, LF alone ends lines", b"HTTP/1.1 200 OK\nA: b\rc\n\nhello", ok(("a", "b c"), body=b"hello"), until_close=True),
     Case("head as large as allowed", head(b"A: " + b"v" * (HEAD_LIMIT - 40), b"Content-Length: 0"), ok(("a", "v" * (HEAD_LIMIT - 40)), LENGTH_0), True),
     Case("head too large", head(b"A: " + b"v" * (HEAD_LIMIT - 39), b"Content-Length: 0"), ProtocolError),
     Case("empty line LF, then CRLF", b"HTTP/1.1 204 x\n\n\r\n", ok(status=204, reason="x")),
@@ -293,7 +303,7 @@ INTERIM = (
     Case("1xx before the answer to HEAD", head(start=b"HTTP/1.1 100 x") + head(b"Content-Length: 5"), ok(LENGTH_5), method="HEAD"),
     Case("as many 1xx as allowed", head(start=b"HTTP/1.1 100 x") * INFORMATIONAL_LIMIT + FIVE, ok(LENGTH_5, body=b"hello"), True),
     Case("too many 1xx", head(start=b"HTTP/1.1 100 x") * (INFORMATIONAL_LIMIT + 1) + FIVE, ProtocolError),
-    Case("malformed 1xx", head(b"A: b\rc", start=b"HTTP/1.1 100 x") + FIVE, ProtocolError),
+    Case("malformed 1xx", head(b"A\r: b", start=b"HTTP/1.1 100 x") + FIVE, ProtocolError),
     Case("1xx followed by something else", head(start=b"HTTP/1.1 100 x") + b"hello", ProtocolError),
     Case("1xx and then the end", head(start=b"HTTP/1.1 100 x"), ConnectionLost),
     Case("101", head(b"Upgrade: websocket", b"Connection: Upgrade", start=b"HTTP/1.1 101 Switching Protocols"), ProtocolError),
