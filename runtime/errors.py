@@ -62,6 +62,19 @@ class BadRequest(InvocationFault):
         super().__init__("Runtime.BadRequest", message)
 
 
+class ContextTooLarge(BadRequest):
+    """The app cannot be told who the authorizer says the client is, so it is not called: it might take it for nobody.
+
+    How large that is the client can have a hand in, by the claims of its token.
+    """
+
+    status = 431
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.error_type = "Runtime.ContextTooLarge"
+
+
 class ResponseTooLarge(InvocationFault):
     """The answer does not fit the payload limit. Known before anything is posted, so it can still be reported."""
 

@@ -1,7 +1,14 @@
-"""The header fields that describe the invocation: ours alone, with the peer's names and keys, printable ASCII only."""
+"""The header fields that describe the invocation: ours alone, with the peer's names and keys, printable ASCII only.
+
+A client must not decide, by the size of its request, whether the app learns what an authorizer says of it. When the
+request context is too long for a field, the copies in it of what the client has sent go first. One in which an
+authorizer has spoken may then be as long as a line of a head can be, and is refused with 431 when it is longer still.
+One without is left out.
+"""
 
 from __future__ import annotations
 
+from ..errors import ContextTooLarge
 from ..json_codec import dumps_ascii, loads, quote_ascii, utf8
 from ..memo import Memo
 from .fields import LAMBDA_CONTEXT, LEFT_OUT_FIELD, REQUEST_CONTEXT, TENANT_ID, TRACE_ID, is_safe
@@ -9,6 +16,9 @@ from .options import EnvironmentConfig
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
     from ..invocation import Invocation
     from .fields import Line
     from .options import EventOptions
@@ -17,8 +27,22 @@ if TYPE_CHECKING:
 # are left: 1,024 for the other context header and 512 for trace id, tenant and forwarded fields. It also keeps the
 # line below the 8,190 bytes of gunicorn and Apache. Beyond it the server, not the app, would answer: 400 or 431.
 LONGEST_VALUE = 4_608
+# The same with an authorizer's part, which must not get lost. Apache and gunicorn take lines of 8,190 bytes; a server
+# with less room for a whole head answers 431 by itself.
+LONGEST_WITH_AUTHORIZER = 8_000
 # What the app gets in place of a request context that is too long, so that it can tell that from none.
 LEFT_OUT = (LEFT_OUT_FIELD, REQUEST_CONTEXT)
+# Where a request context repeats what the client has sent, which the app has anyway (of a certificate its names and
+# its number stay). One of more characters is null in a context that is too long.
+_COPIES = (
+    ("http", "userAgent"),
+    ("http", "path"),
+    ("identity", "userAgent"),
+    ("path",),
+    ("authentication", "clientCert", "clientCertPem"),
+    ("identity", "clientCert", "clientCertPem"),
+)
+_LONGEST_COPY = 256
 # A template: as a dict it would take more than twice the time.
 _LAMBDA_CONTEXT = (
     '{"request_id":%s,"deadline":%d,"invoked_function_arn":%s,"xray_trace_id":%s,"client_context":%s,"identity":%s,'
@@ -26,19 +50,30 @@ _LAMBDA_CONTEXT = (
 )
 
 
-def context_lines(request_context: object, invocation: Invocation, options: EventOptions) -> list[Line]:
-    """The two context headers of an HTTP event, unless the options leave them out, and the tenant."""
-    lines = tenant_line(invocation)
-    if options.context_headers:
-        return [_request_context_line(request_context), *_lambda_context_line(invocation, options), *lines]
-    return lines
+def context_lines(request_context: dict[str, Any], invocation: Invocation, options: EventOptions) -> list[Line]:
+    """The two context headers of an HTTP event, unless the options leave them out, and the tenant.
+
+    Before them what is left out, if anything is. Raises ``ContextTooLarge``.
+    """
+    tenant = tenant_line(invocation)
+    if not options.context_headers:
+        return tenant
+    told, of_invocation = _spelled(request_context), _lambda_context(invocation, options)
+    if told and of_invocation:
+        return [(REQUEST_CONTEXT, told), (LAMBDA_CONTEXT, of_invocation), *tenant]
+    left_out: list[str] = []
+    told = told or _narrowed(request_context, left_out)
+    of_invocation = of_invocation or _without_client_context(invocation, options, left_out)
+    return [*_lines_that_fit(told, of_invocation, left_out), *tenant]
 
 
 def trigger_context_lines(invocation: Invocation, options: EventOptions) -> list[Line]:
     """The same for a trigger: its request context is ``null``, which tells an app that no client sent this request."""
-    lines = [(REQUEST_CONTEXT, "null")]
+    left_out: list[str] = []
+    of_invocation = ""
     if options.context_headers:
-        lines += _lambda_context_line(invocation, options)
+        of_invocation = _lambda_context(invocation, options) or _without_client_context(invocation, options, left_out)
+    lines = _lines_that_fit("null", of_invocation, left_out)
     if is_safe(invocation.trace_id):
         lines.append((TRACE_ID, invocation.trace_id))
     return lines + tenant_line(invocation)
@@ -49,22 +84,69 @@ def tenant_line(invocation: Invocation) -> list[Line]:
     return [(TENANT_ID, invocation.tenant_id)] if is_safe(invocation.tenant_id) else []
 
 
-def _request_context_line(request_context: object) -> Line:
-    """``LEFT_OUT`` where it is too long or nested too deeply: half of a context would mislead."""
+def _lines_that_fit(told: str, of_invocation: str, left_out: list[str]) -> list[Line]:
+    lines = [(LEFT_OUT_FIELD, ", ".join(left_out))] if left_out else []
+    if told:
+        lines.append((REQUEST_CONTEXT, told))
+    if of_invocation:
+        lines.append((LAMBDA_CONTEXT, of_invocation))
+    return lines
+
+
+def _spelled(request_context: object, longest: int = LONGEST_VALUE) -> str:
+    """The context as JSON, or "" when that is too long, or nested too deeply."""
     try:
         spelled = dumps_ascii(request_context)
     except ValueError:
-        return LEFT_OUT
-    return (REQUEST_CONTEXT, spelled) if len(spelled) <= LONGEST_VALUE else LEFT_OUT
+        return ""
+    return spelled if len(spelled) <= longest else ""
 
 
-def _lambda_context_line(invocation: Invocation, options: EventOptions) -> list[Line]:
-    """The line, or none for the same reasons."""
+def _narrowed(request_context: dict[str, Any], left_out: list[str]) -> str:
+    """As much of a context that is too long as is allowed, or "". Raises ``ContextTooLarge``."""
+    narrowed: object = request_context
+    for path in _COPIES:
+        before, narrowed = narrowed, _without_copy(narrowed, path)
+        if narrowed is not before:
+            left_out.append(".".join((REQUEST_CONTEXT, *path)))
+    has_authorizer = bool(request_context.get("authorizer"))
+    told = _spelled(narrowed, LONGEST_WITH_AUTHORIZER if has_authorizer else LONGEST_VALUE)
+    if has_authorizer and not told:
+        raise ContextTooLarge(
+            f"what the authorizer says of this request takes more than the {LONGEST_WITH_AUTHORIZER} bytes that fit"
+            " into a header field, or is nested too deeply"
+        )
+    if not told:
+        left_out[:] = [REQUEST_CONTEXT]  # half of a context would mislead
+    return told
+
+
+def _without_copy(value: object, path: Sequence[str]) -> object:
+    """``value`` with null for the text at ``path``, or itself when no long text is there."""
+    if not isinstance(value, dict):
+        return value
+    key, *rest = path
+    inner = value.get(key)
+    if rest:
+        changed = _without_copy(inner, rest)
+        return value if changed is inner else {**value, key: changed}
+    return {**value, key: None} if isinstance(inner, str) and len(inner) > _LONGEST_COPY else value
+
+
+def _lambda_context(invocation: Invocation, options: EventOptions) -> str:
+    """The invocation's context, or "" when it is too long, or nested too deeply."""
     try:
         spelled = lambda_context(invocation, options.environment)
     except ValueError:
-        return []
-    return [(LAMBDA_CONTEXT, spelled)] if len(spelled) <= LONGEST_VALUE else []
+        return ""
+    return spelled if len(spelled) <= LONGEST_VALUE else ""
+
+
+def _without_client_context(invocation: Invocation, options: EventOptions, left_out: list[str]) -> str:
+    """The same with null for what the invoker has chosen, or ""."""
+    spelled = _lambda_context(invocation._replace(client_context=""), options)
+    left_out.append(f"{LAMBDA_CONTEXT}.client_context" if spelled else LAMBDA_CONTEXT)
+    return spelled
 
 
 def lambda_context(invocation: Invocation, environment: EnvironmentConfig) -> str:

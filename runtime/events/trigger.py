@@ -9,7 +9,7 @@ from ..errors import FunctionFailed
 from ..json_codec import dumps, loads, utf8
 from ..messages import HttpRequest, header
 from .context import trigger_context_lines
-from .fields import EVENT_SOURCE, is_safe
+from .fields import EVENT_SOURCE, LEFT_OUT_FIELD, is_safe
 from .lenient import items, mapping, text
 
 TYPE_CHECKING = False
@@ -38,7 +38,10 @@ def to_request(event: object, invocation: Invocation, options: EventOptions) -> 
         ("content-length", str(len(invocation.payload))),
         (EVENT_SOURCE, source_of(event)),
     ]
-    headers += trigger_context_lines(invocation, options)
+    told = trigger_context_lines(invocation, options)
+    if told[0][0] == LEFT_OUT_FIELD:
+        headers.insert(1, told.pop(0))  # right after the host, as for every event (warnings.py)
+    headers += told
     return HttpRequest("POST", options.events_path, headers, invocation.payload)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from ..json_codec import utf8
 from . import trigger
-from .context import LEFT_OUT, LONGEST_VALUE
-from .fields import end_to_end_lines
+from .context import LONGEST_VALUE
+from .fields import LAMBDA_CONTEXT, LEFT_OUT_FIELD, REQUEST_CONTEXT, end_to_end_lines
 from .response import BODILESS, joined, without_cookies
 
 TYPE_CHECKING = False
@@ -31,13 +31,17 @@ _LINE_FRAME = 4  # a colon, a blank and the line's end
 
 
 def of_request(_event: object, request: HttpRequest, _response: HttpResponse, _payload: bytes) -> Sequence[str]:
-    """Whether a context header was left out for its size."""
-    if LEFT_OUT not in request.headers[:2]:  # it comes right after the host, or not at all
+    """Whether a context header was left out for its size. Parts of one that a client can make long are not told."""
+    second = request.headers[1:2]  # it comes right after the host, or not at all
+    if not second or second[0][0] != LEFT_OUT_FIELD:
         return ()
-    return (
-        f"the request context is larger than the {LONGEST_VALUE} bytes that fit into a header field safely; the app got"
-        f" {LEFT_OUT[0]}: {LEFT_OUT[1]} instead",
-    )
+    left_out = second[0][1].split(", ")
+    return [
+        f"the {named} context is larger than the {LONGEST_VALUE} bytes that fit into a header field safely; the app got"
+        f" {LEFT_OUT_FIELD}: {name} instead"
+        for named, name in (("request", REQUEST_CONTEXT), ("invocation's", LAMBDA_CONTEXT))
+        if name in left_out
+    ]
 
 
 def of_api_gateway(event: object, request: HttpRequest, response: HttpResponse, payload: bytes) -> Sequence[str]:

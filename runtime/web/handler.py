@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..logs import Log
     from .app_client import App
 
-REASONS = {400: "Bad Request", 502: "Bad Gateway", 504: "Gateway Timeout"}
+REASONS = {400: "Bad Request", 431: "Request Header Fields Too Large", 502: "Bad Gateway", 504: "Gateway Timeout"}
 
 
 class WebHandler:

@@ -447,6 +447,29 @@ def test_the_app_is_told_about_the_invocation(echoing: tuple[FakeRuntimeApi, Boo
     assert "forged" not in str(got.fields)
 
 
+def test_a_long_user_agent_does_not_hide_the_authorizer(echoing: tuple[FakeRuntimeApi, BootstrapProcess]) -> None:
+    api, _ = echoing
+    base, agent = url(), "a" * 4_700
+    http = {**base["requestContext"]["http"], "userAgent": agent}
+    context = {**base["requestContext"], "http": http, "authorizer": {"iam": {"userId": "AIDA"}}}
+    event = {**base, "headers": {**base["headers"], "user-agent": agent}, "requestContext": context}
+    got = seen(answer_to(api, json.dumps(event).encode()).document)
+    (told,) = got.values(REQUEST_CONTEXT)
+    assert json.loads(told)["authorizer"] == {"iam": {"userId": "AIDA"}}
+    assert got.values("user-agent") == [agent]
+
+
+def test_a_request_whose_authorizer_does_not_fit_is_refused(
+    echoing: tuple[FakeRuntimeApi, BootstrapProcess],
+) -> None:
+    api, _ = echoing
+    base = url()
+    context = {**base["requestContext"], "authorizer": {"jwt": {"claims": {"name": "é" * 2_000}}}}
+    document = answer_to(api, json.dumps({**base, "requestContext": context}).encode()).document
+    assert document["statusCode"] == 431
+    assert "Runtime.ContextTooLarge" in document["body"]
+
+
 @pytest.mark.parametrize("deadline", [None, "", "soon", "-1", "9" * 30], ids=lambda d: f"B6-deadline-{d!s:.8}")
 def test_a_deadline_that_is_none_ends_nothing(
     echoing: tuple[FakeRuntimeApi, BootstrapProcess], deadline: str | None

@@ -19,7 +19,7 @@ from .examples import Example, Expected
 ERROR_TYPE = re.compile(r"(Runtime|Function)\.[A-Z][A-Za-z0-9]+")
 TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9a-z]+")
 # Faults that are told before anything is sent to the app, and those that may be.
-BEFORE_THE_APP = {"Runtime.UnmarshalError", "Runtime.BadRequest"}
+BEFORE_THE_APP = {"Runtime.UnmarshalError", "Runtime.BadRequest", "Runtime.ContextTooLarge"}
 TOO_LATE = {"Runtime.AppTimeout", "Runtime.AppNotReady"}
 NOT_FOR_THE_APP = {
     "connection",
@@ -156,7 +156,7 @@ def _fault_shown(document: dict[str, Any], request_id: str) -> str:
     body = document.get("body")
     if not isinstance(body, str) or not body.endswith(f"\nRequest id: {request_id}\n"):
         return ""
-    match = re.match(r"(400|502|504) [A-Z][A-Za-z ]+\n(.+?): ", body)
+    match = re.match(r"(400|431|502|504) [A-Z][A-Za-z ]+\n(.+?): ", body)
     assert match, f"a fault was shown as {document}"
     assert int(match[1]) == document["statusCode"]
     assert ERROR_TYPE.fullmatch(match[2]), f"error type {match[2]!r}"

@@ -108,11 +108,47 @@ def test_context_headers_fit_what_servers_take_with_the_largest_header_of_a_clie
     assert max(len(f"{name}: {value}\r\n") for name, value in ours) <= GUNICORN_LINE
 
 
-def test_a_lambda_context_that_is_too_large_is_left_out_alone() -> None:
-    """Its size is the invoker's choice: Lambda takes 3,583 bytes of client context, which escapes can triple."""
-    event = {"httpMethod": "GET", "path": "/", "requestContext": {"stage": "prod"}}
-    invocation = Invocation("1", b"", client_context=json.dumps({"custom": {"a": "é" * 1_500}}, ensure_ascii=False))
-    request = detect(event).to_request(event, invocation, EventOptions())
-    assert header_values(request.headers, "x-amzn-lambda-context") == []
-    assert header_values(request.headers, "x-amzn-request-context") == ['{"stage":"prod"}']
-    assert LEFT_OUT not in request.headers
+LONG_JSON = json.dumps({"custom": {"a": "é" * 1_500}}, ensure_ascii=False)
+LEFT_OUT_OF_INVOCATIONS = [
+    # Lambda takes 3,583 bytes of client context from an invoker, which escapes can triple.
+    pytest.param({"client_context": LONG_JSON}, "x-amzn-lambda-context.client_context", [], id="client-context"),
+    pytest.param({"client_context": '{"a":' * 5000}, None, [], id="no-json"),
+    pytest.param(
+        {"cognito_identity": json.dumps({"cognitoIdentityId": "i" * 5_000})},
+        "x-amzn-lambda-context",
+        ["the invocation's context is larger"],
+        id="identity",
+    ),
+]
+
+
+@pytest.mark.parametrize("event", [{"httpMethod": "GET", "path": "/", "requestContext": {"stage": "prod"}}, {"a": 1}])
+@pytest.mark.parametrize(("chosen", "marker", "warned"), LEFT_OUT_OF_INVOCATIONS)
+def test_what_makes_the_lambda_context_too_large_is_left_out_of_it(
+    event: dict[str, object], chosen: dict[str, str], marker: str | None, warned: list[str]
+) -> None:
+    request = detect(event).to_request(event, Invocation("the-id", b"", **chosen), EventOptions())
+    told = header_values(request.headers, "x-amzn-lambda-context")
+    assert len(told) == (marker != "x-amzn-lambda-context")
+    for value in told:
+        assert (json.loads(value)["request_id"], json.loads(value)["client_context"]) == ("the-id", None)
+    assert header_values(request.headers, LEFT_OUT[0]) == [marker] * (marker is not None)
+    assert len(header_values(request.headers, "x-amzn-request-context")) == 1
+    warnings_of = detect(event).warnings(event, request, HttpResponse(200, "", []), b"null")
+    assert [text[: len(begin)] for text, begin in zip(warnings_of, warned, strict=True)] == warned
+
+
+@pytest.mark.parametrize("client", [0, 1_000, 4_700, 10_000])
+@pytest.mark.parametrize("members", [("http", "userAgent"), ("http", "path"), ("identity", "userAgent"), ("path",)])
+def test_no_request_is_so_large_that_the_authorizer_is_left_out(client: int, members: tuple[str, ...]) -> None:
+    authorizer = {"principalId": "ada", "claims": {"sub": "ada", "groups": "g" * 3_000}}
+    context: dict[str, object] = {"authorizer": authorizer, "stage": "prod"}
+    inner = context
+    for member in members[:-1]:
+        inner[member] = inner = {}
+    inner[members[-1]] = "é" * client
+    event = {"httpMethod": "GET", "path": "/", "headers": {"user-agent": "x" * client}, "requestContext": context}
+    request = detect(event).to_request(event, Invocation("1", b""), EventOptions())
+    (told,) = header_values(request.headers, "x-amzn-request-context")
+    assert json.loads(told)["authorizer"] == authorizer
+    assert len(told) <= 8_000
