@@ -185,6 +185,7 @@ SETTINGS = (
         "buffered",
         _choice(buffered="buffered", response_stream="response_stream"),
     ),
+    Setting("pad_empty_streams", "FAIRLEAD_PAD_EMPTY_STREAMS", (), "false", _boolean),
     Setting("event_mode", "FAIRLEAD_EVENT_MODE", (), "http", _choice(http="http", raw="raw")),
     Setting("events_path", "FAIRLEAD_PASS_THROUGH_PATH", ("AWS_LWA_PASS_THROUGH_PATH",), "/events", _path),
     Setting(
@@ -265,6 +266,7 @@ class Config(NamedTuple):
     readiness_timeout_s: int
     async_init: bool
     invoke_mode: str
+    pad_empty_streams: bool
     event_mode: str
     events_path: str
     base_path: str

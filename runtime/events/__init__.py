@@ -13,7 +13,7 @@ from . import alb, http_api, lattice, rest_api, shapes, trigger, warnings, webso
 from .binary import LARGE
 from .options import EnvironmentConfig, EventOptions
 from .prelude import CONTENT_TYPE as STREAM_TYPE
-from .prelude import to_prelude
+from .prelude import padding_for, to_prelude
 from .response import BinaryBody
 from .trigger import fault_of
 
@@ -36,6 +36,7 @@ __all__ = [
     "detect",
     "event_of",
     "fault_of",
+    "padding_for",
     "to_prelude",
 ]
 

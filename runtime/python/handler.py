@@ -40,10 +40,11 @@ class HandlerExit(EnvironmentLost):
 class Writing:
     """The answer to an invocation, for a handler that wants to write it."""
 
-    __slots__ = ("_invocation", "_open_stream", "file")
+    __slots__ = ("_invocation", "_open_stream", "_pads", "file")
 
-    def __init__(self, open_stream: OpenStream, invocation: Invocation) -> None:
+    def __init__(self, open_stream: OpenStream, invocation: Invocation, pads: bool) -> None:
         self._open_stream = open_stream
+        self._pads = pads
         self._invocation = invocation
         self.file: StreamWriter | None = None
 
@@ -56,8 +57,10 @@ class Writing:
 
         if self.file:
             raise RuntimeError("an invocation has one answer, and response_stream was called before")
-        self.file = StreamWriter(lambda sent_as: self._open_stream(self._invocation, sent_as), prelude, content_type)
-        return self.file
+        file = StreamWriter(lambda sent_as: self._open_stream(self._invocation, sent_as), prelude, content_type)
+        file.pads = self._pads
+        self.file = file
+        return file
 
 
 class PythonHandler:
@@ -70,7 +73,9 @@ class PythonHandler:
         constants: Function,
         logs: HandlerLogs,
         open_stream: OpenStream,
+        pads_empty_streams: bool = False,
     ) -> None:
+        self._pads = pads_empty_streams
         self._function = function
         self._decode, self._encode = codec
         self._constants = constants
@@ -84,7 +89,7 @@ class PythonHandler:
 
     async def handle(self, invocation: Invocation) -> Result | StreamedResult:
         """The answer to the invocation. Raises ``InvocationFault``, whatever the user's code does."""
-        writing = Writing(self._open_stream, invocation)
+        writing = Writing(self._open_stream, invocation, self._pads)
         try:
             self._logs.begin(invocation)
             self._trace.set(invocation.trace_id)
@@ -145,7 +150,7 @@ class PythonHandler:
         if is_streamed(returned):
             from .stream import streamed
 
-            return streamed(returned, self._the_loop, self._reported)
+            return streamed(returned, self._the_loop, self._reported, self._pads)
         result = Result(returned, "application/unknown") if isinstance(returned, bytes) else self._json(returned)
         if len(result.payload) > PAYLOAD_LIMIT:
             raise ResponseTooLarge(len(result.payload), PAYLOAD_LIMIT)

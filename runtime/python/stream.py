@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 CLOSE_LIMIT_S = 1.0
 
 
-def streamed(returned: Any, loop: Callable[[], EventLoop], reported: Reported) -> StreamedResult:
+def streamed(returned: Any, loop: Callable[[], EventLoop], reported: Reported, pads: bool = False) -> StreamedResult:
     """``returned``, for which ``python_handler.is_streamed`` holds, with its first piece drawn.
 
-    ``reported`` makes a fault of what the user's code raises later, and logs it. Raises whatever that code raises, and
-    ``InvocationFault``.
+    ``pads``: an HTTP answer without a body gets one of a byte. ``reported`` makes a fault of what the user's code
+    raises later, and logs it. Raises whatever that code raises, and ``InvocationFault``.
     """
     if not isinstance(returned, dict):
         return StreamedResult(StreamedItems(_drawn(returned, loop), reported), RAW_STREAM_TYPE)
@@ -55,15 +55,16 @@ def streamed(returned: Any, loop: Callable[[], EventLoop], reported: Reported) -
         return StreamedResult(StreamedItems(_drawn(returned["body"], loop), reported), content_type)
     from ..events import STREAM_TYPE  # 3 ms, for these alone
 
-    prelude = prelude_of(returned)
-    return StreamedResult(StreamedItems(_drawn(returned["body"], loop), reported, prelude), STREAM_TYPE)
+    prelude, padding = prelude_of(returned, pads)
+    return StreamedResult(StreamedItems(_drawn(returned["body"], loop), reported, prelude, padding), STREAM_TYPE)
 
 
-def prelude_of(answer: dict[str, Any]) -> bytes:
-    """What goes in front of an HTTP answer's body. Raises ``InvocationFault``."""
-    from ..events import to_prelude
+def prelude_of(answer: dict[str, Any], pads: bool) -> tuple[bytes, bytes]:
+    """What goes in front of an HTTP answer's body, and in place of one that is empty. Raises ``InvocationFault``."""
+    from ..events import padding_for, to_prelude
 
-    return to_prelude(_head(answer))
+    head = _head(answer)
+    return to_prelude(head), padding_for(head) if pads else b""
 
 
 def type_of(content_type: Any) -> str:
@@ -88,10 +89,11 @@ def octets_of(item: Any) -> bytes:
 class StreamedItems:
     """What is sent: an ``invocation.Body``."""
 
-    def __init__(self, pieces: _FirstDrawn, reported: Reported, prelude: bytes = b"") -> None:
+    def __init__(self, pieces: _FirstDrawn, reported: Reported, prelude: bytes = b"", padding: bytes = b"") -> None:
         self._pieces = pieces
         self._reported = reported
         self._prelude = prelude
+        self._padding = padding
 
     async def read(self, watched: int) -> bytes:
         """As ``invocation.Body`` has it."""
@@ -99,7 +101,10 @@ class StreamedItems:
             prelude, self._prelude = self._prelude, b""
             return prelude
         try:
-            return self._pieces.next(watched)
+            piece = self._pieces.next(watched)
+            if self._padding:
+                piece, self._padding = piece or self._padding, b""
+            return piece
         except ClientGone:
             raise
         except BaseException as error:

@@ -36,7 +36,10 @@ class StreamWriter:
         self._content_type = type_of(content_type)
         self._stream: ResponseStream | None = None
         self._gone: ClientGone | None = None
+        self._padding = b""  # for a body that stays empty
         self.closed = False
+        self.pads = False
+        """Whether an HTTP answer without a body gets one of a byte."""
 
     @property
     def content_type(self) -> str:
@@ -111,11 +114,12 @@ class StreamWriter:
         if self._stream is None:
             self._begin()
         self.closed = True  # a thread may still have it
-        return StreamedResult(_End(self._gone or fault), self._content_type)
+        return StreamedResult(_End(self._gone or fault, self._padding), self._content_type)
 
     def _send(self, octets: bytes) -> None:
         if self._gone is None:
             stream = self._stream or self._begin()
+            self._padding = b""
             try:
                 now(stream.write(octets))
                 return
@@ -129,7 +133,7 @@ class StreamWriter:
             return self._stream
         from ..events import STREAM_TYPE
 
-        octets = prelude_of(self._prelude)
+        octets, self._padding = prelude_of(self._prelude, self.pads)
         self._content_type = STREAM_TYPE
         self._stream = self._opened(STREAM_TYPE)
         try:
@@ -149,14 +153,16 @@ class StreamWriter:
 class _End:
     """What is left of an answer that was written already: its end, as an ``invocation.Body``."""
 
-    def __init__(self, trouble: InvocationFault | ClientGone | None) -> None:
+    def __init__(self, trouble: InvocationFault | ClientGone | None, padding: bytes) -> None:
         self._trouble = trouble
+        self._padding = padding
 
     async def read(self, _watched: int) -> bytes:
-        """Nothing more."""
+        """Nothing more but the padding, if there is one."""
         if self._trouble is not None:
             raise self._trouble
-        return b""
+        padding, self._padding = self._padding, b""
+        return padding
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import BadRequest, EnvironmentLost, FunctionFailed, InvocationFault, ResponseTooLarge
-from ..events import STREAM_TYPE, TRIGGER, BinaryBody, detect, event_of, to_prelude
+from ..events import STREAM_TYPE, TRIGGER, BinaryBody, detect, event_of, padding_for, to_prelude
 from ..invocation import Invocation, Result, StreamedResult
 from ..messages import HttpResponse
 
@@ -36,6 +36,7 @@ class WebHandler:
         self._log = log
         self._decode = decode
         self._faults_are_errors = config.app_faults == "error"
+        self._pads = config.pad_empty_streams
         self._streams = config.invoke_mode == "response_stream"
         self._format_of = _as_trigger if config.event_mode == "raw" else detect
 
@@ -93,7 +94,9 @@ class WebHandler:
         prelude = to_prelude(head)
         for warning in event_format.warnings(event, request, head, prelude):
             self._log("WARN", warning, invocation.request_id)
-        return StreamedResult(HttpStream(prelude + body.ready(), body), STREAM_TYPE)
+        ready = body.ready()
+        padding = padding_for(head, request.method) if self._pads and not ready else b""
+        return StreamedResult(HttpStream(prelude + ready, body, padding), STREAM_TYPE)
 
     def _is_shown_to_client(self, fault: InvocationFault, event_format: EventFormat) -> bool:
         """Whether the fault becomes an HTTP answer. A trigger's must not: it would count as processed."""
@@ -117,18 +120,25 @@ def _as_trigger(_event: object) -> EventFormat:
 
 
 class HttpStream:
-    """A prelude and what there is of the body already, then the rest of the body: an ``invocation.Body``."""
+    """A prelude and what there is of the body already, then the rest of the body: an ``invocation.Body``.
 
-    def __init__(self, start: bytes, body: Body | None = None) -> None:
+    ``padding`` is sent when that rest is empty.
+    """
+
+    def __init__(self, start: bytes, body: Body | None = None, padding: bytes = b"") -> None:
         self._start = start
         self._body = body
+        self._padding = padding
 
     async def read(self, watched: int) -> bytes:
         """The next piece."""
         if self._start:
             start, self._start = self._start, b""
             return start
-        return await self._body.read(watched) if self._body else b""
+        piece = await self._body.read(watched) if self._body else b""
+        if self._padding:
+            piece, self._padding = piece or self._padding, b""
+        return piece
 
     def close(self) -> None:
         """Let go of the app's answer."""

@@ -292,6 +292,36 @@ def test_69_an_http_answer_can_be_written_as_a_file(ask: Ask) -> None:
     assert split(ask("written_not")) == ({"statusCode": 204, "headers": {}}, b"")
 
 
+@pytest.mark.parametrize(
+    ("handler", "event", "body"),
+    [
+        ("kinds_http", "none", b"\n"),
+        ("kinds_http", "only empty", b"\n"),
+        ("kinds_http", "bytes", b"\x00\xff"),
+        ("http", {"statusCode": 304, "body": ""}, None),
+        ("written_not", None, b""),  # 204
+        ("written_nothing", 302, b"\n"),
+        ("written_nothing", 304, b""),
+        ("written_async", None, b"text"),
+    ],
+)
+def test_an_empty_body_of_a_handler_is_one_byte_where_that_is_wished_and_allowed(
+    api: FakeRuntimeApi, gate: Gate, handler: str, event: object, body: bytes | None
+) -> None:
+    environment = {
+        "LAMBDA_TASK_ROOT": str(HANDLERS),
+        "FAIRLEAD_PAD_EMPTY_STREAMS": "true",
+        "GATE": str(gate.port),
+        "COUNT": "",
+    }
+    start_bootstrap(api, handler="streams.by_name", environment=environment)
+    answer = api.wait_answer(api.add_event([handler, event]))
+    if body is None:  # not streamed at all
+        assert answer.document["body"] == ""
+    else:
+        assert split(answer)[1] == body
+
+
 ACCEPTED = {
     "str": "é☃".encode(),
     "bytes": b"\x00\xff",

@@ -176,6 +176,38 @@ def test_an_answer_to_head_has_no_body(api: FakeRuntimeApi) -> None:
     assert (prelude["statusCode"], body) == (204, b"")
 
 
+@pytest.mark.parametrize(
+    ("pads", "method", "path", "body"),
+    [
+        ("false", "GET", "/status/302", b""),
+        ("true", "GET", "/status/302", b"\n"),
+        ("true", "GET", "/status/200", b"\n"),
+        ("true", "GET", "/bytes/0", b"\n"),
+        ("true", "POST", "/status/500", b"\n"),
+        ("true", "GET", "/", b"hello"),
+        ("true", "HEAD", "/status/200", b""),
+        ("true", "GET", "/status/204", b""),
+        ("true", "GET", "/status/205", b""),
+        ("true", "GET", "/status/304", b""),
+    ],
+)
+def test_an_empty_body_is_one_byte_where_that_is_wished_and_allowed(
+    api: FakeRuntimeApi, pads: str, method: str, path: str, body: bytes
+) -> None:
+    environment = {"FAIRLEAD_INVOKE_MODE": "response_stream", "FAIRLEAD_PAD_EMPTY_STREAMS": pads}
+    start_bootstrap(api, command=app("streaming.py"), environment=environment)
+    answer = api.wait_answer(api.add_event(function_url(method, path)))
+    assert split(answer)[1] == body
+    assert answer.request.trailers == []
+
+
+def test_a_body_that_breaks_off_before_its_first_byte_is_not_made_whole(api: FakeRuntimeApi) -> None:
+    environment = {"FAIRLEAD_INVOKE_MODE": "response_stream", "FAIRLEAD_PAD_EMPTY_STREAMS": "true"}
+    start_bootstrap(api, command=app("faults.py"), environment=environment)
+    answer = api.wait_answer(get(api, "/truncated"))
+    assert answer.request.trailers
+
+
 def test_a_fault_before_the_head_is_a_proper_answer(api: FakeRuntimeApi) -> None:
     """The client of a streaming URL gets its 502 too, which without a prelude would be the body of a 200."""
     start_bootstrap(api, command=app("faults.py"), environment={"FAIRLEAD_INVOKE_MODE": "response_stream"})

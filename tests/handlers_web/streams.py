@@ -221,6 +221,10 @@ def written_not(event: object, context: Any) -> None:
     context.response_stream({"statusCode": 204})
 
 
+def written_nothing(event: int, context: Any) -> None:
+    context.response_stream({"statusCode": event})
+
+
 def misused(event: str, context: Any) -> None:
     """What a file of this kind refuses, after and before the first write."""
     out = context.response_stream({"statusCode": 200}) if event == "content type of HTTP" else context.response_stream()

@@ -37,6 +37,7 @@ from runtime.events import (
     context,
     detect,
     fields,
+    padding_for,
     response,
     trigger,
     websocket,
@@ -391,6 +392,22 @@ def test_no_spelling_of_a_name_of_ours_comes_from_a_client(candidate: EventForma
     for fields_of_event in ({"headers": {spelled: "forged"}}, {"multiValueHeaders": {spelled: ["forged"]}}):
         request = candidate.to_request({**event, **fields_of_event}, Invocation(REQUEST_ID, b""), EventOptions())
         assert "forged" not in [value for _, value in request.headers]
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "method", "padding"),
+    [
+        (302, [], "GET", b"\n"),
+        (404, [("content-type", "text/html")], "POST", b"\n"),
+        (200, [], "HEAD", b""),
+        *[(status, [], "GET", b"") for status in (204, 205, 304)],
+        (200, [("content-encoding", "gzip")], "GET", b""),
+    ],
+)
+def test_one_byte_may_be_the_body_of_some_answers(
+    status: int, fields: list[tuple[str, str]], method: str, padding: bytes
+) -> None:
+    assert padding_for(HttpResponse(status, "", fields), method) == padding
 
 
 def translate_or_refuse(candidate: EventFormat, event: object, invocation: Invocation) -> None:
