@@ -23,6 +23,26 @@ def anchors_of(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower().replace("`", "")).replace(" ", "-") for heading in headings}
 
 
+NOT_SEEN = ROOT / "docs" / "not-seen-on-aws.md"
+DOUBT = re.compile(r"(?i)\b(not|nothing)\b[^.|\n]{0,60}\b(seen|verified|run|ran|tried|known)\b[^.|\n]{0,40}\bAWS\b")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_was_not_seen_on_aws_stands_on_one_page_with_its_date(page: Path) -> None:
+    """Other pages link to it; none keeps a list of its own."""
+    text = page.read_text()
+    if page == NOT_SEEN:
+        rows = [row.split("|")[2].strip() for row in text.splitlines() if row.startswith("| ")]
+        dates = [cell for cell in rows if cell != "as of"]
+        assert dates
+        assert all(re.fullmatch(r"(\d+ )?[A-Z][a-z]+ 20\d\d", cell) for cell in dates)
+        return
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    assert not [heading for heading in headings if DOUBT.search(heading)]
+    if DOUBT.search(text):
+        assert "not-seen-on-aws.md" in text
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     broken = []
