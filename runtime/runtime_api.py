@@ -173,9 +173,13 @@ class RuntimeApi:
             raise _unsendable(f"the content type must be text on one line, and not {content_type!r:.100}")
         path = RESPONSE_PATH % _segment(invocation.request_id)
         request = HttpRequest("POST", path, [("Content-Type", content_type), *_echo(invocation)])
+        try:
+            head = render_head(request, self._common + STREAM_LINES)
+        except ProtocolError as error:
+            raise _unsendable(str(error)) from None
         stream = ResponseStream(self._connection)
         try:
-            await stream.begin(render_head(request, self._common + STREAM_LINES))
+            await stream.begin(head)
         except ExchangeError as error:
             raise RuntimeApiFault(f"the answer could not be posted to the Runtime API: {error}") from error
         self._begun = stream
