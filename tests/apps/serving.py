@@ -6,6 +6,7 @@ Little is imported, and only what is built in or in C: an app is ready about 15 
 ``PORT``                    where to listen on 127.0.0.1
 ``LISTEN_OTHER_PORT``       listen there instead, as a misconfigured app does
 ``START_DELAY_MS``          wait so long before listening
+``START_WHEN``              wait for a file of this path before listening
 ``EXIT_AT_ONCE_MS``         do not listen; print lines to stderr, wait so long, exit with ``EXIT_CODE`` (default 1)
 ``UNREADY_STATUS_COUNT``    answer 503 to so many requests first
 ``ACCEPT_BUT_SILENT_FIRST`` accept the first connection and never answer on it
@@ -180,6 +181,8 @@ def start() -> _socket.socket:
         time.sleep(_number("EXIT_AT_ONCE_MS") / 1000)
         os._exit(_number("EXIT_CODE", 1))
     time.sleep(_number("START_DELAY_MS") / 1000)
+    while "START_WHEN" in os.environ and not os.path.exists(os.environ["START_WHEN"]):
+        time.sleep(0.001)
     listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
     listener.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
     try:

@@ -20,7 +20,9 @@ from pathlib import Path
 import pytest
 
 from runtime.web.app_process import read_record, start_time
-from tests.fakes import BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
+from tests.fakes import WAIT_SECONDS, BootstrapProcess, FakeRuntimeApi, app, is_running, start_bootstrap
+from tests.fakes.children import child, killed_at_the_end
+from tests.fakes.inspection import wait_hung_up
 from tests.fakes.process import CHECKOUT, PYTHON, free_port
 
 EARLY, BY_PYTHON = "early", "by-python"
@@ -52,12 +54,8 @@ def state_of_app(api: FakeRuntimeApi) -> dict:
     return json.loads(api.wait_answer("state").body)
 
 
-def is_running(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-
-
 def wait_until(condition, what: str) -> None:
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + WAIT_SECONDS
     while not condition():
         assert time.monotonic() < limit, f"waited for: {what}"
         time.sleep(0.005)
@@ -213,10 +211,8 @@ def test_exit_status_127_is_explained(api: FakeRuntimeApi, tmp_path: Path) -> No
 def test_a_port_that_somebody_else_holds_is_named(api: FakeRuntimeApi, tmp_path: Path, way: str) -> None:
     """Also when the foreigner answers HTTP happily, as the emulator on 8080 does."""
     port = free_port()
-    foreigner = subprocess.Popen(
-        [PYTHON, "-S", str(CHECKOUT / "tests/apps/state.py")], env={"PORT": str(port)}, stderr=subprocess.DEVNULL
-    )
-    try:
+    command = [PYTHON, "-S", str(CHECKOUT / "tests/apps/state.py")]
+    with killed_at_the_end(command, env={"PORT": str(port)}, stderr=subprocess.DEVNULL):
         wait_until(lambda: _accepts(port), "the foreigner listens")
         process = start(api, "state.py", tmp_path, way, FAIRLEAD_PORT=str(port))
         document = json.loads(api.wait_init_error().body)
@@ -224,9 +220,6 @@ def test_a_port_that_somebody_else_holds_is_named(api: FakeRuntimeApi, tmp_path:
         assert str(port) in document["errorMessage"]
         assert "FAIRLEAD_PORT" in document["errorMessage"]
         assert process.wait() == 1
-    finally:
-        foreigner.kill()
-        foreigner.wait()
 
 
 def _accepts(port: int) -> bool:
@@ -265,7 +258,7 @@ def test_a_status_that_is_not_healthy_is_not_ready(api: FakeRuntimeApi, tmp_path
     settings = {
         "FAIRLEAD_READINESS_CHECK_PATH": "/status/404",
         "FAIRLEAD_READINESS_CHECK_HEALTHY_STATUS": "200-299",
-        "FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS": "1",
+        "FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS": "3",
     }
     start(api, "faults.py", tmp_path, **settings)
     document = json.loads(api.wait_init_error().body)
@@ -288,19 +281,17 @@ def test_async_init_goes_to_next_9_8_seconds_after_the_start(
         "FAIRLEAD_COMMAND": app("faults.py"),
         "FAIRLEAD_PORT": str(port),
         "FAIRLEAD_ASYNC_INIT": "true",
-        "START_DELAY_MS": "700",
+        "START_WHEN": str(may_start := tmp_path / "may-start"),
         "AWS_LAMBDA_MAX_CONCURRENCY": concurrency,
         "_FAIRLEAD_STARTED": str(time.time() - 9.7),
     }
-    process = subprocess.Popen([PYTHON, "-ISB", "-c", code, "bootstrap"], env=environment, stdin=subprocess.DEVNULL)
-    try:
+    with child([PYTHON, "-ISB", "-c", code, "bootstrap"], env=environment, stdin=subprocess.DEVNULL) as process:
         api.wait_next()
         assert not _accepts(port)  # next came before the app was there
+        may_start.touch()
         api.add_event(EVENT, request_id="first")
         assert api.wait_answer("first").kind == "response"  # and the first invocation waited for it
-    finally:
         process.terminate()
-        process.wait()
 
 
 # --- stderr
@@ -360,16 +351,12 @@ def test_the_next_start_kills_what_a_killed_predecessor_left(tmp_path: Path, way
 
 
 def test_a_record_that_names_a_stranger_kills_nobody(api: FakeRuntimeApi, tmp_path: Path) -> None:
-    stranger = subprocess.Popen(["sleep", "60"], start_new_session=True)
-    try:
+    with killed_at_the_end(["sleep", "60"]) as stranger:
         record = Path(temporary(tmp_path)["TMPDIR"]) / ".fairlead-app"
         record.write_text(f"{stranger.pid} {start_time(stranger.pid) + 1} 999999 1\n")
         start(api, "state.py", tmp_path)
         assert state_of_app(api)["pid"]
         assert stranger.poll() is None
-    finally:
-        stranger.kill()
-        stranger.wait()
 
 
 def test_the_app_of_a_bootstrap_that_lives_is_no_leftover(tmp_path: Path) -> None:
@@ -545,7 +532,7 @@ def test_an_app_that_dies_between_invocations_is_replaced_unseen(api: FakeRuntim
     first = state_of_app(api)["pid"]
     api.wait_idle()
     os.kill(first, signal.SIGKILL)
-    wait_until(lambda: not is_running(first), "the app is dead")
+    wait_hung_up(process.port)
     api.add_event(EVENT, request_id="again")
     answer = api.wait_answer("again")
     assert answer.kind == "response"
@@ -618,14 +605,18 @@ def test_a_lost_app_is_started_without_waiting_and_the_next_invocation_waits(
     api: FakeRuntimeApi, tmp_path: Path
 ) -> None:
     """Until its own deadline: then it is answered, and the app is left to go on starting."""
-    process = start(api, "faults.py", tmp_path, START_DELAY_MS="1000")
+    (may_start := tmp_path / "may-start").touch()
+    process = start(api, "faults.py", tmp_path, START_WHEN=str(may_start))
+    api.wait_idle()
+    may_start.unlink()
     api.add_event(b'{"fault":"/die"}', request_id="die")
     assert api.wait_answer("die").document["errorType"] == "Runtime.AppExited"
     assert not _accepts(process.port)  # the answer did not wait
-    api.add_event(EVENT, request_id="too-early", deadline_ms=int(time.time() * 1000) + 500)
+    api.add_event(EVENT, request_id="too-early", deadline_s=1)
     assert api.wait_answer("too-early").document["errorType"] == "Runtime.AppNotReady"
     started = process.app_pids
-    api.add_event(EVENT, request_id="patient", deadline_ms=int(time.time() * 1000) + 30_000)
+    may_start.touch()
+    api.add_event(EVENT, request_id="patient")
     assert api.wait_answer("patient").body == EVENT
     assert process.app_pids == started
 
@@ -637,7 +628,7 @@ def test_three_starts_in_a_row_that_fail_end_the_process(api: FakeRuntimeApi, tm
     process = start_bootstrap(api, command=code, environment=temporary(tmp_path))
     pid = state_of_app(api)["pid"]
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not is_running(pid), "the app is dead")
+    wait_hung_up(process.port)
     answers = []
     for number in range(3):
         api.add_event(EVENT, request_id=f"r{number}")

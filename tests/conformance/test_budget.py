@@ -39,7 +39,7 @@ def strace() -> Sequence[str]:
         command = tools.command("strace", machine.architecture())
     except (LayerError, LocalFailure) as failure:
         pytest.skip(f"no strace can be had: {failure}")
-    tried = subprocess.run([*command, "-D", "/bin/true"], capture_output=True, text=True, check=False)
+    tried = subprocess.run([*command, "-D", "/bin/true"], capture_output=True, text=True, check=False, timeout=60)
     if tried.returncode:
         pytest.skip(f"strace may trace nothing here: {tried.stderr.strip()[-300:]}")
     return command

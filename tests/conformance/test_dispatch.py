@@ -92,7 +92,7 @@ def environment_of(case: Case, root: Path) -> dict[str, str]:
 
 
 def output_of(command: list[str], environment: Mapping[str, str], root: Path) -> str | None:
-    done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=False, timeout=60)
     return done.stdout if done.returncode == 0 else None
 
 
@@ -120,7 +120,13 @@ def expected(case: Case) -> str | None:
 
 def test_with_nothing_to_run_outside_of_lambda_it_prints_usage(root: Path) -> None:
     done = subprocess.run(
-        [str(BOOTSTRAP)], env={"PATH": os.environ["PATH"]}, cwd=root, capture_output=True, text=True, check=False
+        [str(BOOTSTRAP)],
+        env={"PATH": os.environ["PATH"]},
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert done.returncode == 64
     assert done.stderr.startswith("usage: bootstrap COMMAND")

@@ -427,7 +427,7 @@ def as_any_python_has(given: dict[str, str | None]) -> dict[str, str]:
     """What a Python process has of it: where there is no such locale it sets another one, for its children too."""
     command = [PYTHON, "-IS", "-c", f"import json, os; print(json.dumps({{k: os.environ.get(k) for k in {[*given]}}}))"]
     environment = {name: value for name, value in present({**LOCALE, **given}).items() if name != "LD_PRELOAD"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
     return present({**json.loads(done.stdout), "LD_PRELOAD": given["LD_PRELOAD"]})
 
 
@@ -493,7 +493,9 @@ def test_a_start_loads_little_besides_the_users_module(api: FakeRuntimeApi, star
     start("app.handler", {"app.py": "import sys\n" + returning("sorted(sys.modules)")})
     loaded = set(api.wait_answer(request_id).document)
     base = "import sys; print(*sys.modules)"
-    bare = subprocess.run([PYTHON, "-ISBXutf8", "-c", base], capture_output=True, text=True, check=True).stdout.split()
+    bare = subprocess.run(
+        [PYTHON, "-ISBXutf8", "-c", base], capture_output=True, text=True, check=True, timeout=60
+    ).stdout.split()
     foreign = {name for name in loaded - {*bare, "app"} if name.split(".")[0] != "runtime"}
     assert foreign - LOADED_BY_SITECUSTOMIZE <= START_BUDGET
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import BootstrapProcess, FakeRuntimeApi, start_bootstrap
+from tests.fakes import WAIT_SECONDS, BootstrapProcess, FakeRuntimeApi, start_bootstrap
 from tests.fakes.process import CHECKOUT
 from tests.fakes.wire import Reply
 
@@ -42,7 +42,7 @@ def start_several(start: Start) -> Start:
 
 
 def _wait_until(holds: Callable[[], bool]) -> None:
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + WAIT_SECONDS
     while not holds():
         assert time.monotonic() < limit
         time.sleep(0.005)

@@ -15,7 +15,6 @@ import json
 import os
 import random
 import signal
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -137,7 +136,7 @@ def failing() -> Iterator[tuple[FakeRuntimeApi, BootstrapProcess]]:
 
 
 def answer_to(api: FakeRuntimeApi, event: object, deadline_s: float = 30, **more: Any) -> Answer:
-    return api.wait_answer(api.add_event(event, deadline_ms=int((time.time() + deadline_s) * 1000), **more))
+    return api.wait_answer(api.add_event(event, deadline_s=deadline_s, **more))
 
 
 class Seen(NamedTuple):
@@ -613,7 +612,7 @@ def test_an_app_that_is_never_ready_is_an_init_error_that_says_why(
     api: FakeRuntimeApi, start: Start, name: str
 ) -> None:
     environment, words = NEVER_READY[name]
-    process = start("faults.py", AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS="1", **environment)
+    process = start("faults.py", AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS="3", **environment)
     document = json.loads(api.wait_init_error().body)
     assert (document["errorType"], process.wait()) == ("Runtime.AppNotReady", 1)
     assert words in document["errorMessage"]
@@ -840,7 +839,7 @@ FAILURES = {
     "B6-reset-in-the-body": ("/reset-middle", Failure(502, "Runtime.AppConnectionLost")),
     "B9-no-http": ("/garbage", Failure(502, "Runtime.AppBadResponse")),
     "B9-exit": ("/die", Failure(502, "Runtime.AppExited")),
-    "B9-hang": ("/silence", Failure(504, "Runtime.AppTimeout", deadline_s=0.8)),
+    "B9-hang": ("/silence", Failure(504, "Runtime.AppTimeout", deadline_s=2)),
 }
 
 

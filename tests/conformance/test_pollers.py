@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from bench.cases import function_url
-from tests.fakes import BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
+from tests.fakes import WAIT_SECONDS, BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
 from tests.fakes.wire import Reply
 
 COUNT = 5
@@ -50,7 +50,7 @@ def start(api: FakeRuntimeApi, cores: int) -> Start:
 
 
 def add(api: FakeRuntimeApi, path: str, deadline_s: float = 30) -> str:
-    return api.add_event(function_url("GET", path), deadline_ms=int((time.time() + deadline_s) * 1000))
+    return api.add_event(function_url("GET", path), deadline_s=deadline_s)
 
 
 def body(api: FakeRuntimeApi, request_id: str) -> str:
@@ -116,7 +116,7 @@ def test_a_late_answer_costs_its_own_invocation_only(api: FakeRuntimeApi, start:
     """The app is not killed for it, as it would be if it had only that one to serve."""
     start()
     pid = body(api, add(api, "/pid"))
-    late = add(api, "/silence", deadline_s=1)
+    late = add(api, "/silence", deadline_s=2)
     meeting = [add(api, "/meet/2"), add(api, "/meet/2")]
     assert status(api, late) == 504
     assert [status(api, request_id) for request_id in meeting] == [200, 200]
@@ -137,7 +137,7 @@ def test_an_app_that_dies_is_started_again_once_for_all(api: FakeRuntimeApi, sta
 
 
 def _wait_until(holds: Callable[[], bool]) -> None:
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + WAIT_SECONDS
     while not holds():
         assert time.monotonic() < limit
         time.sleep(0.005)
@@ -298,6 +298,8 @@ pollers.supervise(lambda pid: True)
 
 
 def test_what_breaks_a_process_of_pollers_is_told() -> None:
-    done = subprocess.run([sys.executable, "-c", BROKEN], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
     assert "LookupError: nothing for 3" in done.stderr
     assert "a process of 3 pollers exited with status 1: this environment ends" in done.stderr

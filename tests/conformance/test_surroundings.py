@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from bench.cases import function_url
-from tests.fakes import Answer, BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
+from tests.fakes import WAIT_SECONDS, Answer, BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
 from tests.fakes.process import free_port
 from tests.fakes.runtime_api import TRACE_ID
 
@@ -115,7 +115,7 @@ def _unzipped(api: FakeRuntimeApi) -> bytes:
 
 
 def _wait_until(holds: Callable[[], bool]) -> None:
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + WAIT_SECONDS
     while not holds():
         assert time.monotonic() < limit
         time.sleep(0.005)
@@ -281,7 +281,7 @@ def test_work_after_the_response_ends_with_the_deadline(api: FakeRuntimeApi) -> 
     environment = {"FAIRLEAD_AFTER_RESPONSE_PATH": "/quiet"}
     process = start_bootstrap(api, command=app("piecewise.py"), environment=environment)
     api.wait_idle()
-    api.wait_answer(api.add_event(function_url("GET", "/"), deadline_ms=int(time.time() * 1000) + 1200))
+    api.wait_answer(api.add_event(function_url("GET", "/"), deadline_s=2.5))
     api.wait_next(2)
     assert "work after the response: Runtime.AppTimeout" in process.stderr
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from .process import BootstrapProcess, app, start_bootstrap
-from .runtime_api import Answer, FakeRuntimeApi
+from .process import BootstrapProcess, app, is_running, start_bootstrap
+from .runtime_api import WAIT_SECONDS, Answer, FakeRuntimeApi
 from .wire import RecordedRequest, Reply, Wire
 
 __all__ = [
+    "WAIT_SECONDS",
     "Answer",
     "BootstrapProcess",
     "FakeRuntimeApi",
@@ -14,5 +15,6 @@ __all__ = [
     "Reply",
     "Wire",
     "app",
+    "is_running",
     "start_bootstrap",
 ]

@@ -67,6 +67,21 @@ def wait_asleep(pid: int) -> None:
     assert _becomes(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] == "S")
 
 
+def wait_hung_up(port: int) -> None:
+    """Wait until nobody listens at ``port``, and the peers of all who did have seen the end of their connections.
+
+    The kernel hands that over after the end of the process, and may take its time on a busy machine.
+    """
+    assert _becomes(lambda: not {"01", "0A"} & set(_tcp_states(port))), f"port {port} is still in use"
+
+
+def _tcp_states(port: int) -> list[str]:
+    """Of each TCP connection from or to ``port``, and of who listens there: 01 is established, 0A is listening."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    suffix = f":{port:04X}"
+    return [fields[3] for fields in rows if fields[1].endswith(suffix) or fields[2].endswith(suffix)]
+
+
 def _system_call(pid: int) -> int:
     number = Path(f"/proc/{pid}/syscall").read_text().split()[0]
     return -1 if number == "running" else int(number)

@@ -21,6 +21,8 @@ from .runtime_api import WAIT_SECONDS, FakeRuntimeApi
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 APPS = CHECKOUT / "tests" / "apps"
+# A process that was killed takes a moment to be gone, the more so where others compute.
+GONE_WITHIN_S = 5.0
 # In the environment of everything a bootstrap starts, whatever process group that ends up in. Not called FAIRLEAD_...:
 # those are settings.
 MARK = "BOOTSTRAP_TEST_MARK"
@@ -187,8 +189,11 @@ class BootstrapProcess:
         self._is_stopped = True
         leftovers = [] if self._was_killed or not self.has_exited() else self._leftovers()
         self.kill()
-        for pid in self.app_pids:
-            _kill(pid)
+        limit = time.monotonic() + WAIT_SECONDS
+        while (pids := self.app_pids) and time.monotonic() < limit:  # again and again: they may be forking
+            for pid in pids:
+                _kill(pid)
+            time.sleep(0.001)
         for thread in self._threads:
             thread.join(WAIT_SECONDS)
         for stream in self._streams:
@@ -204,10 +209,8 @@ class BootstrapProcess:
             return False
 
     def _leftovers(self) -> list[str]:
-        # A process that was sent SIGKILL takes a moment to be gone.
-        for _ in range(50):
-            if not (pids := self.app_pids):
-                return []
+        limit = time.monotonic() + GONE_WITHIN_S
+        while (pids := self.app_pids) and time.monotonic() < limit:
             time.sleep(0.01)
         return [f"{pid}: {_read(pid, 'cmdline').replace(bytes(1), b' ').decode()}" for pid in pids]
 
@@ -238,9 +241,19 @@ class BootstrapProcess:
             return not stream.closed
 
 
+def is_running(pid: int) -> bool:
+    """Whether a thread of the process is left, and with it its sockets.
+
+    A leader that has ended is a zombie before its threads are gone, and what ends loses its command line before its
+    descriptors are closed.
+    """
+    fields = _read(pid, "stat").rpartition(b") ")[2].split()
+    return bool(fields) and (fields[0] not in (b"Z", b"X") or int(fields[17]) > 1)
+
+
 def _processes() -> list[int]:
-    """Everything that runs; a zombie has no command line any more."""
-    return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _read(int(pid), "cmdline")]
+    """Everything that runs."""
+    return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and is_running(int(pid))]
 
 
 def _read(pid: int, name: str) -> bytes:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 30.0  # room for a machine that does other things: what works does not wait so long
 POLL_SECONDS = 0.02  # how often a held request looks whether its client is still there
 PAYLOAD_LIMIT = 6_291_556
 FUNCTION_ARN = "arn:aws:lambda:eu-central-1:123456789012:function:fairlead-test"
@@ -83,7 +83,7 @@ class FakeRuntimeApi:
         self.violations: list[str] = []
         self.processes: list[BootstrapProcess] = []
         self._changed = threading.Condition()
-        self._events: deque[tuple[str | None, Reply]] = deque()
+        self._events: deque[tuple[str | None, Callable[[], Reply]]] = deque()
         self._scripts: dict[str, deque[Reply]] = {}
         self._answers: list[tuple[str, Answer]] = []
         self._handed: set[str] = set()
@@ -118,33 +118,40 @@ class FakeRuntimeApi:
         *,
         request_id: str | None = None,
         deadline_ms: int | str | None = None,
+        deadline_s: float = 60,
         headers: Mapping[str, str | None] | None = None,
         spelling: Callable[[str], str] = str,
         wire: Wire | None = None,
     ) -> str:
         """Let one ``GET next`` answer with an event; its request id.
 
-        ``payload`` is sent as it is when it is bytes, else as JSON. The deadline is a minute ahead unless given.
-        A header given as None is left out. ``spelling`` rewrites every header name.
+        ``payload`` is sent as it is when it is bytes, else as JSON. The deadline is ``deadline_s`` after the event was
+        handed out, as the platform counts it, unless ``deadline_ms`` names it. A header given as None is left out.
+        ``spelling`` rewrites every header name.
         """
         self._request_ids += 1
         request_id = request_id or f"00000000-0000-4000-8000-{self._request_ids:012d}"
-        fields: dict[str, str | None] = {
-            "Content-Type": "application/json",
-            "Lambda-Runtime-Aws-Request-Id": request_id,
-            "Lambda-Runtime-Deadline-Ms": str(int(time.time() * 1000) + 60_000 if deadline_ms is None else deadline_ms),
-            "Lambda-Runtime-Invoked-Function-Arn": FUNCTION_ARN,
-            "Lambda-Runtime-Trace-Id": TRACE_ID,
-            **(headers or {}),
-        }
-        sent = tuple((spelling(name), value) for name, value in fields.items() if value is not None)
         body = payload if isinstance(payload, bytes) else json.dumps({} if payload is None else payload).encode()
-        self._add(request_id, Reply(200, body, sent, wire or Wire()))
+
+        def reply() -> Reply:
+            deadline = int((time.time() + deadline_s) * 1000) if deadline_ms is None else deadline_ms
+            fields: dict[str, str | None] = {
+                "Content-Type": "application/json",
+                "Lambda-Runtime-Aws-Request-Id": request_id,
+                "Lambda-Runtime-Deadline-Ms": str(deadline),
+                "Lambda-Runtime-Invoked-Function-Arn": FUNCTION_ARN,
+                "Lambda-Runtime-Trace-Id": TRACE_ID,
+                **(headers or {}),
+            }
+            sent = tuple((spelling(name), value) for name, value in fields.items() if value is not None)
+            return Reply(200, body, sent, wire or Wire())
+
+        self._add(request_id, reply)
         return request_id
 
     def add_next(self, reply: Reply) -> None:
         """Let one ``GET next`` answer with anything else."""
-        self._add(None, reply)
+        self._add(None, lambda: reply)
 
     def add_stop(self) -> None:
         """Let ``GET next`` answer 410: the client has to exit non-zero."""
@@ -254,7 +261,7 @@ class FakeRuntimeApi:
 
     # The server
 
-    def _add(self, request_id: str | None, reply: Reply) -> None:
+    def _add(self, request_id: str | None, reply: Callable[[], Reply]) -> None:
         with self._changed:
             self._events.append((request_id, reply))
             self._changed.notify_all()
@@ -393,7 +400,8 @@ class FakeRuntimeApi:
                 return None
         finally:
             self._polling.pop(request.connection, None)
-        request_id, reply = self._events.popleft()
+        request_id, make = self._events.popleft()
+        reply = make()
         if request_id and reply.status == 200 and reply.wire.is_complete:
             self._handed.add(request_id)
             self._open.append(request_id)

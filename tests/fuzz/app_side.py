@@ -18,10 +18,12 @@ from typing import NamedTuple, Self
 
 import h11
 
+from tests.fakes import is_running
+
 from .examples import AppAnswer, End
 
 RECEIVE_SIZE = 1 << 20
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 30.0
 READINESS = b"fairlead-readiness-check"
 OK = AppAnswer((b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",), "keep")
 # Nobody knows what to answer: the request came when none was due.
@@ -170,7 +172,7 @@ class _Puppet:
         except ProcessLookupError:
             pass
         limit = time.monotonic() + WAIT_SECONDS
-        while _is_running(self._pid) and time.monotonic() < limit:
+        while is_running(self._pid) and time.monotonic() < limit:
             time.sleep(0.0005)
         for connection in list(self.connections):
             connection.close()
@@ -290,10 +292,3 @@ class _Connection:
 def _is_readiness_check(request: AppRequest) -> bool:
     fields = dict(request.headers)
     return fields.get("user-agent") == READINESS.decode() and "x-amzn-lambda-context" not in fields
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
-    except (OSError, IndexError):
-        return False
