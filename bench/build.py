@@ -43,7 +43,7 @@ def _compile(compiler: str, source: Path, executable: Path) -> None:
     BUILT.mkdir(parents=True, exist_ok=True)
     draft = executable.with_suffix(f".{os.getpid()}")
     done = subprocess.run(
-        [compiler, *FLAGS, str(source), "-o", str(draft)], capture_output=True, text=True, check=False
+        [compiler, *FLAGS, str(source), "-o", str(draft)], capture_output=True, text=True, check=False, timeout=120
     )
     if done.returncode:
         raise BuildError(f"{source.name} cannot be compiled with {compiler}:\n{done.stderr}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from .build import build
 from .cases import function_url
 from .compare import DOCS, say
 from .contestants import Contestant
-from .failures import BenchError, status
+from .failures import BenchError, output_of, status
 from .mount import enter
 from .session import Options, Phase, Session
 from .tables import Table
@@ -64,20 +63,13 @@ def packages(python: str) -> Path:
 
     def install(draft: Path) -> None:
         say(f"installing {', '.join(PACKAGES)}")
-        version = _output([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).strip()
+        version = output_of([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).strip()
         target = ["--target", str(draft), "--only-binary=:all:", "--python-version", version]
-        _output([sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", *target, *PACKAGES])
-        _output([python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(draft)])
+        output_of([sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", *target, *PACKAGES])
+        output_of([python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(draft)])
 
     name = "-".join(package.lower().replace("==", "") for package in PACKAGES)
     return once(CACHE / "callables" / name, install)
-
-
-def _output(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BenchError(f"{' '.join(command)} failed:\n{(done.stderr or done.stdout)[-1000:]}")
-    return done.stdout
 
 
 def measure(ours: Contestant, python: str, directory: Path, rounds: int, pinned: bool) -> dict[str, list[Figures]]:

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import NamedTuple
 
 from runtime import __version__
 
-from .failures import BenchError
+from .failures import BenchError, output_of
 from .mount import Mounted
 
 CHECKOUT = Path(__file__).parents[1]
@@ -75,9 +74,10 @@ def _install() -> bool:
         return False
     print(f"building {PEER_CRATE} {PEER_VERSION} (a minute or two, once)", file=sys.stderr, flush=True)
     command = [cargo, "install", PEER_CRATE, "--version", PEER_VERSION, "--locked", "--root", str(PEER_ROOT)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BenchError(f"{' '.join(command[1:])} failed, see below; or set PEER=PROGRAM\n{done.stderr[-2000:]}")
+    try:
+        output_of(command)
+    except BenchError as failure:
+        raise BenchError(f"{failure}\nOr set PEER=PROGRAM.") from failure
     return True
 
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from local.cache import CACHE, CHECKOUT, once
 
 from .cases import HANDLED
 from .contestants import Contestant
-from .failures import BenchError
+from .failures import BenchError, output_of
 from .mount import Mounted
 from .session import FUNCTION
 
@@ -31,15 +29,15 @@ _FACTS = "import sys; print('%d.%d' % sys.version_info[:2]); print(sys.version.s
 def awslambdaric(mounted: Mounted) -> Contestant | None:
     """On the layer's interpreter, or on the machine's where our side runs on that. None when pip cannot give it."""
     python = LAYERS_PYTHON if mounted.tree else _machines_python()
-    series, version = _output([python, "-ISc", _FACTS]).split()
+    series, version = output_of([python, "-ISc", _FACTS]).split()
     package_version = pinned_version((CHECKOUT / "requirements-dev.txt").read_text())
 
     def install(draft: Path) -> None:
         # --no-compile: pip would compile for its own Python.
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
         options = ["--only-binary", ":all:", "--python-version", series, "--target", str(draft)]
-        _output([*pip, *options, f"{PACKAGE}=={package_version}"])
-        _output([python, "-m", "compileall", "-q", str(draft)])
+        output_of([*pip, *options, f"{PACKAGE}=={package_version}"])
+        output_of([python, "-m", "compileall", "-q", str(draft)])
 
     try:
         folder = once(CACHE / "awslambdaric" / f"{package_version}-python{series}", install)
@@ -73,10 +71,3 @@ def _machines_python() -> str:
         if program and Path(program).read_bytes()[:2] != b"#!":
             return program
     raise BenchError(f"there is no python3 on {FUNCTION['PATH']}: build the layer (make layer), or install one")
-
-
-def _output(command: Sequence[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BenchError(f"{' '.join(command)} failed:\n{(done.stderr or done.stdout)[-1000:]}")
-    return done.stdout

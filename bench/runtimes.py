@@ -12,7 +12,6 @@ import hashlib
 import json
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from .build import build
 from .cases import function_url
 from .compare import DOCS, say
 from .contestants import Contestant
-from .failures import BenchError, status
+from .failures import BenchError, output_of, status
 from .mount import enter
 from .session import Options, Phase, Session
 from .tables import Table
@@ -83,13 +82,13 @@ def runtimes(python: str, directory: Path) -> list[Runtime]:
         if not path:
             say(f"{name} is left out: there is no {program} here, nor npm to get it with")
             continue
-        version = _output([path, version_option]).split("\n")[0].split()
+        version = output_of([path, version_option]).split("\n")[0].split()
         *options, file = app.split()
         found.append(Runtime(name, _number(version), " ".join([path, *options, str(APPS / file)])))
     if go := shutil.which("go"):
         built = directory / "hash-go"
-        _output([go, "build", "-o", str(built), str(APPS / "hash.go")])
-        found.append(Runtime("Go", _number(_output([go, "version"]).split()), str(built)))
+        output_of([go, "build", "-o", str(built), str(APPS / "hash.go")])
+        found.append(Runtime("Go", _number(output_of([go, "version"]).split()), str(built)))
     else:
         say("Go is left out: there is no go here")
     return found
@@ -110,7 +109,7 @@ def _program(name: str) -> str:
 
     def install(draft: Path) -> None:
         say(f"getting {package} from npm")
-        _output([npm, "install", "--silent", "--no-save", "--ignore-scripts", "--prefix", str(draft), package])
+        output_of([npm, "install", "--silent", "--no-save", "--ignore-scripts", "--prefix", str(draft), package])
 
     try:
         root = once(CACHE / "runtimes" / package.rpartition("@")[2].join([name + "-", ""]), install)
@@ -118,13 +117,6 @@ def _program(name: str) -> str:
         say(f"npm cannot give {package}: {failure}")
         return ""
     return str(root / "node_modules" / package[: package.rindex("@")] / path)
-
-
-def _output(command: Sequence[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BenchError(f"{' '.join(command)} failed:\n{(done.stderr or done.stdout)[-1000:]}")
-    return done.stdout
 
 
 def expected_digest() -> str:

@@ -133,7 +133,7 @@ class Session:
                 process.wait(5)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait()
+                process.wait(5)
                 for orphan in orphans:
                     os.kill(orphan, 9)
             for stream in (process.stdin, process.stdout):

@@ -282,7 +282,7 @@ def _end(process: subprocess.Popen[Any]) -> None:
         process.wait(5)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait()
+        process.wait(5)
     for stream in (process.stdin, process.stdout):
         if stream:
             stream.close()

@@ -25,6 +25,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from .failures import LayerError
+from .limited import run
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 LISTS_LAST_S = 12 * 3600  # a security update is picked up the same day, and a day's builds need one refresh
@@ -82,8 +83,9 @@ def unpack(package: Package, destination: Path) -> None:
     destination.mkdir(parents=True, exist_ok=True)
     # Where /lib is a link to usr/lib (a usr-merged root), a package's own directory /lib must not replace the link.
     into = ["tar", "-x", "--keep-directory-symlink", "--no-same-owner", "--no-same-permissions", "-C", str(destination)]
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package.path)], stdout=subprocess.PIPE) as packed:
-        unpacked = subprocess.run(into, stdin=packed.stdout, umask=0o022)
+    packing = ["dpkg-deb", "--fsys-tarfile", str(package.path)]
+    with subprocess.Popen(packing, stdout=subprocess.PIPE) as packed:  # no limit: it ends with its reader
+        unpacked = run(into, stdin=packed.stdout, umask=0o022)
     if packed.returncode or unpacked.returncode:
         raise DebianError(f"{package.path.name} cannot be unpacked into {destination}; delete that file and try again")
 
@@ -197,24 +199,22 @@ class _PrivateApt:
     def _package(self, wanted: _Wanted, scratch: str) -> Package:
         path = self.root / "packages" / wanted.file
         fields = "${Package}\n${Version}\n${Architecture}\n${source:Package}=${source:Version}"
-        shown = subprocess.run(
+        shown = run(
             ["dpkg-deb", "--show", f"--showformat={fields}", str(path)],
             env={**os.environ, "TMPDIR": scratch},
             capture_output=True,
-            text=True,
             check=True,
         )
         name, version, architecture, source = shown.stdout.split("\n")
         return Package(name, version, architecture, path, wanted.sha256, source)
 
     def _apt(self, *arguments: str, directory: Path | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        return run(
             ["apt-get", "-c", str(self.root / "apt.conf"), *arguments],
             cwd=directory or self.root,
             env={**os.environ, "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
         )
 
 
@@ -273,11 +273,10 @@ def _mirrors() -> dict[str, str]:
 def _own_mirrors() -> dict[str, str]:
     # Without the machine's lists, which take apt a third of a second to read and say nothing that is asked here.
     bare = ["-o", "Dir::State::lists=/nonexistent", "-o", "Dir::State::status=/dev/null", "--no-release-info"]
-    listed = subprocess.run(
+    listed = run(
         ["apt-get", *bare, "indextargets", "--format", "$(COMPONENT) $(REPO_URI)"],
         env={**os.environ, "LC_ALL": "C"},
         capture_output=True,
-        text=True,
     )
     # By the last part of the path and the component, since others call a folder "debian" too; Debian's own cloud
     # images name a list of mirrors (mirror+file:/etc/apt/mirrors/debian.list).

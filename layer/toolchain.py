@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .failures import LayerError
+from .limited import run
 from .recipe import HERE, MOUNT, Architecture
 
 # No byte-code of its own is read or left: which strings are shared in a .pyc depends on what the compiling process has
@@ -27,12 +28,11 @@ class Toolchain:
 
     def run(self, *arguments: str | Path) -> str:
         """Run it without ``site`` and with a bare environment; what it printed. Raises ``LayerError`` when it fails."""
-        result = subprocess.run(
+        result = run(
             [*self._command, "-sSP", *arguments],
             env=_ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
         )
         if result.returncode:
             output = (result.stdout + result.stderr).strip()

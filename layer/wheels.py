@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from . import interpreter, recipe
 from .elf import SYSTEM_GLIBC
 from .failures import LayerError
 from .kept import sha256
+from .limited import run
 from .recipe import ARCHITECTURES, HERE, LIBRARIES, REPOSITORY, Architecture
 from .toolchain import Toolchain
 
@@ -103,7 +103,7 @@ def _pip(what: Sequence[str], architecture: Architecture, destination: Path) -> 
         *("--only-binary", ":all:", "--implementation", "cp", "--python-version", PYTHON, *platforms),
         *("--dest", str(destination), *what),
     ]
-    result = subprocess.run(command, capture_output=True, text=True)
+    result = run(command, capture_output=True)
     if result.returncode:
         raise LayerError(f"pip could not download {' '.join(what)} for {architecture.name}:\n{result.stderr.strip()}")
 

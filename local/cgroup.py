@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+# REMOVE_AFTERWARDS gives up before that.
+REMOVED_WITHIN_S = 60
 # The shell puts itself into the cgroup and becomes the command: nothing of the command ever runs outside.
 ENTER = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
 # Reads until our end of the pipe is closed: by `release`, or by the kernel when we were killed. 10 s at most. What is
@@ -43,7 +45,7 @@ class Cgroup:
         )
         try:
             self._make(settings)
-        except (OSError, subprocess.CalledProcessError) as error:
+        except (OSError, subprocess.SubprocessError) as error:
             self.release()
             raise Refused(str(error)) from error
 
@@ -53,7 +55,7 @@ class Cgroup:
             if position == 0 or (self.directory / name).exists():
                 (self.directory / name).write_text(value)
         # To be allowed to make a cgroup is not yet to be allowed to move into it.
-        subprocess.run(self.applied_to(["true"]), check=True, capture_output=True)
+        subprocess.run(self.applied_to(["true"]), check=True, capture_output=True, timeout=REMOVED_WITHIN_S)
 
     def applied_to(self, command: list[str]) -> list[str]:
         """``command`` as one that runs in it."""
@@ -72,7 +74,7 @@ class Cgroup:
 
     def release(self) -> None:
         """Remove it; its processes must be gone or going."""
-        self._remover.communicate()
+        self._remover.communicate(timeout=REMOVED_WITHIN_S)
 
 
 def ours(membership: str, mounts: str, controller: str) -> Iterator[tuple[bool, Path, Path]]:

@@ -115,7 +115,7 @@ class Environments:
         for thread in threads:  # side by side: each may have its half second
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join()  # no limit: `stop` kills what does not end
         for environment in ending:
             environment.thread.shutdown()
 
@@ -129,7 +129,7 @@ class Environments:
                 if environment := self._available(version):
                     environment.is_busy = True
                     return environment
-                self._changed.wait()
+                self._changed.wait()  # no limit: a request waits for an environment as long as its client does
 
     def _available(self, version: object) -> Environment | None:
         current = [environment for environment in self._environments if environment.version == version]

@@ -114,7 +114,7 @@ class Gateway:
         with self._lock:
             for open_socket in (self._listener, *self._connections):
                 _shut_down(open_socket)
-        self._acceptor.join()
+        self._acceptor.join()  # no limit: its socket is shut down
         self._listener.close()
 
     def _accept(self) -> None:

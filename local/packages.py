@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
 import sys
 from pathlib import Path
+
+from layer.limited import run
 
 from . import arm64
 from .cache import CACHE, once
@@ -45,14 +46,13 @@ def ensure(app: Path, layer: Path, architecture: str) -> Path | None:
 
 def _install(requirements: Path, destination: Path, architecture: str) -> None:
     platforms = (word for platform in WHEEL_PLATFORMS[architecture] for word in ("--platform", platform))
-    result = subprocess.run(
+    result = run(
         [
             *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"),
             *("--implementation", "cp", "--python-version", PYTHON_VERSION, "--only-binary", ":all:", *platforms),
             *("--target", str(destination), "--requirement", str(requirements)),
         ],
         capture_output=True,
-        text=True,
     )
     if result.returncode:
         raise LocalFailure(f"pip could not install {requirements}:\n{result.stderr.strip()}")
@@ -68,7 +68,7 @@ def _compile(destination: Path, layer: Path) -> None:
     machine = architecture()
     emulation = [] if architecture_of(layer) == machine else arm64.prefix(machine)
     python = (str(loader), "--library-path", str(home / "lib"), str(layer.resolve() / PYTHON))
-    result = subprocess.run(
+    result = run(
         [
             *(*emulation, *python, "-S", "-m", "compileall"),
             # unchecked-hash: a zip changes the times of files, and stale .pyc files are as slow as none
@@ -78,7 +78,6 @@ def _compile(destination: Path, layer: Path) -> None:
         ],
         env={"PYTHONHOME": str(home)},
         capture_output=True,
-        text=True,
     )
     # A file that cannot be compiled (a template, a test of old syntax) makes the status 1 and is nobody's problem.
     if result.returncode not in (0, 1) or not any(destination.rglob("*.pyc")):

@@ -40,6 +40,7 @@ PORT_VARIABLES = ("FAIRLEAD_PORT", "AWS_LWA_PORT", "PORT")
 START_S = 10.0
 # With an extension registered the emulator grants the runtime 0.6 s after SIGTERM; more means that it hangs.
 STOP_S = 2.0
+KILLED_WITHIN_S = 60.0
 POLL_S = 0.005
 OUTPUT_LINES = 2000
 TIMED_OUT = b"Task timed out after "
@@ -215,7 +216,7 @@ class Sandbox:
     def wait(self) -> None:
         """Return when the sandbox has ended by itself."""
         if self._process:
-            self._process.wait()
+            self._process.wait()  # no limit: the developer ends it
 
     def stop(self) -> None:
         """End everything. The app is told first, as on Lambda; what is left after that is killed."""
@@ -340,7 +341,7 @@ class Sandbox:
             if self._process is None or self._reader is None:
                 return
             self._tell_to_end(self._process)
-            self._reader.join()  # the pipe ends when its last holder has: nothing runs any more
+            self._reader.join()  # no limit: the pipe ends when its last holder has, and all were killed
             assert self._process.stdout is not None
             self._process.stdout.close()
             self._process = self._reader = None
@@ -367,4 +368,4 @@ def _end_in_order(process: subprocess.Popen[bytes], emulator_pid: int) -> None:
             continue
         return
     process.kill()
-    process.wait()
+    process.wait(KILLED_WITHIN_S)

@@ -16,7 +16,7 @@ from .failures import LocalFailure
 from .processes import below, children
 from .runtime_api_server import STREAM_LIMIT, RuntimeApiServer
 from .runtime_session import Answer, Session, TimedOut
-from .sandbox import Reply, Sandbox, unheard
+from .sandbox import KILLED_WITHIN_S, Reply, Sandbox, unheard
 
 BOOTSTRAP = "bootstrap"  # in the app's folder, where AWS looks first, or in the layer
 EXTENSIONS = "extensions"
@@ -146,7 +146,7 @@ class StreamingSandbox(Sandbox):
     def _read_output(self, process: subprocess.Popen[bytes]) -> None:
         server = self._server
         super()._read_output(process)  # until the last holder of the pipe has ended: nothing runs any more
-        status = process.wait()
+        status = process.wait()  # no limit: its output has ended
         if server:
             server.end_session(status)
 
@@ -163,4 +163,4 @@ class StreamingSandbox(Sandbox):
             process.wait(GRACE_S)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
+            process.wait(KILLED_WITHIN_S)

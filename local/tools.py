@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     except (LocalFailure, LayerError) as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
-    return subprocess.run(line).returncode
+    return subprocess.run(line).returncode  # no limit: the developer ends it
 
 
 if __name__ == "__main__":

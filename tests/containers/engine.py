@@ -19,6 +19,8 @@ from pathlib import Path
 
 import docker
 
+from tests.fakes.children import child
+
 START_S = 30.0
 STOP_S = 30.0
 # What a daemon has to itself. With this machine's network its containers reach archives, by ``--network host``.
@@ -89,7 +91,7 @@ def _started(directory: Path, namespaces: Sequence[str], log: int) -> Iterator[s
     ]
     apart = ["unshare", *namespaces, "--fork", "--mount-proc", "--kill-child"]
     command = ["setpriv", "--pdeathsig", "KILL", *apart, "sh", "-c", INIT, "sh", *map(str, options)]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process:
+    with child(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process:
         try:
             yield process
         finally:
@@ -98,8 +100,8 @@ def _started(directory: Path, namespaces: Sequence[str], log: int) -> Iterator[s
 
 def _end(process: subprocess.Popen[bytes], directory: Path) -> None:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    for child in map(int, children):  # the namespace's init
-        os.kill(child, 15)
+    for init in map(int, children):  # the namespace's init
+        os.kill(init, 15)
     try:
         process.wait(STOP_S)
     except subprocess.TimeoutExpired as error:

@@ -13,12 +13,13 @@ import subprocess
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
 
 from layer import build, recipe
+from tests.fakes.children import child
 
 from .engine import MACHINES_NETWORK, NoEngineError, connected, daemon
 
@@ -49,7 +50,7 @@ def address() -> Iterator[str]:
         client = stack.enter_context(connected(address))
         repository, tag = IMAGE.split(":")
         mirrors = [os.environ["DEBIAN_MIRROR"]] if os.environ.get("DEBIAN_MIRROR") else []
-        with subprocess.Popen([*RECIPE, *mirrors], stdout=subprocess.PIPE) as made:
+        with child([*RECIPE, *mirrors], stdout=subprocess.PIPE) as made:
             assert made.stdout is not None
             client.api.import_image_from_stream(made.stdout, repository=repository, tag=tag)
         if made.returncode:
@@ -66,10 +67,10 @@ def checkout(tmp_path: Path) -> Path:
     return copy
 
 
-def in_container(checkout: Path, address: str) -> subprocess.Popen[bytes]:
+def in_container(checkout: Path, address: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
     settings = {"DOCKER_HOST": address, "CONTAINER_IMAGE": IMAGE, "CONTAINER_OPTIONS": "--network host"}
     command = [checkout / "layer/in-container.sh", "x86_64", "arm64"]
-    return subprocess.Popen(command, env={**os.environ, **settings})
+    return child(command, env={**os.environ, **settings})
 
 
 def packages(path: Path) -> object:
@@ -82,7 +83,9 @@ def build_here(checkout: Path) -> Path:
     (checkout / ".venv").symlink_to(recipe.REPOSITORY / ".venv")
     (checkout / ".cache").mkdir()
     (checkout / ".cache/debian").symlink_to(build.PLACES.packages)
-    result = subprocess.run([checkout / "build-layer.sh", "x86_64", "arm64"], capture_output=True, text=True)
+    result = subprocess.run(
+        [checkout / "build-layer.sh", "x86_64", "arm64"], capture_output=True, text=True, timeout=600
+    )
     if result.returncode:
         pytest.skip(f"made in the container, but here there is nothing to compare: {result.stderr}")
     return checkout / "dist"

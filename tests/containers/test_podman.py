@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from layer import image, recipe
+from tests.fakes.children import child
 
 from .conftest import CLIENT, EXAMPLE, PYTHON
 from .engine import remove_cgroups
@@ -48,7 +49,7 @@ def apart(tag: str) -> Iterator[int]:
         pytest.skip(f"needs root and {', '.join(NEEDED)}")
     unshare = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child")
     command = ["setpriv", "--pdeathsig", "KILL", *unshare, "sh", "-c", APART]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+    with child(command, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         if holder.stdout.readline() != "ready\n":
             pytest.skip("needs to be allowed to mount")

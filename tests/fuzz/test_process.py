@@ -14,6 +14,8 @@ from . import strategies
 from .examples import Example, from_json, to_json
 from .session import Session
 
+pytestmark = pytest.mark.keeps_processes  # the session starts another process after a failure
+
 usual = settings(
     derandomize=True,
     max_examples=250,

@@ -55,7 +55,9 @@ def trace(event: object, context: object) -> list[str | None]:
     import subprocess
 
     name = "_X_AMZN_TRACE_ID"
-    child = subprocess.run(["/bin/sh", "-c", f"printf %s ${name}"], stdout=subprocess.PIPE, text=True, check=True)
+    child = subprocess.run(
+        ["/bin/sh", "-c", f"printf %s ${name}"], stdout=subprocess.PIPE, text=True, check=True, timeout=60
+    )
     return [os.environ.get(name), child.stdout]
 
 

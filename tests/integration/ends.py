@@ -12,8 +12,9 @@ from pathlib import Path
 
 from local.cache import CHECKOUT
 from local.processes import below
+from tests.fakes.children import child
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
@@ -46,7 +47,7 @@ def all_gone(processes: Iterable[int]) -> bool:
 def kill_driver(program: str, *arguments: str, **variables: str) -> None:
     """Kill the Python ``program`` when it has started a sandbox and said ``[pid, *folders]`` as JSON: no process of the
     sandbox may be left, and none of the folders (an empty name is none)."""
-    with subprocess.Popen(
+    with child(
         [sys.executable, "-c", program, *arguments],
         cwd=CHECKOUT,
         env={**os.environ, **variables},
@@ -58,6 +59,6 @@ def kill_driver(program: str, *arguments: str, **variables: str) -> None:
         pid, *folders = json.loads(driver.stdout.readline())
         processes = with_descendants(pid)
         driver.kill()
-    assert len(processes) >= 5
-    assert all_gone(processes)
-    assert eventually(lambda: not any(folder and Path(folder).exists() for folder in folders))
+        assert len(processes) >= 5
+        assert all_gone(processes)
+        assert eventually(lambda: not any(folder and Path(folder).exists() for folder in folders))

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from local.cache import CHECKOUT
 from local.ports import free_ports
+from tests.fakes.children import child
 
 
 class Running(NamedTuple):
@@ -36,7 +37,7 @@ def run(app: Path, layer: Path, *options: str, **variables: str) -> Iterator[Run
         *("--env", f"PORT={free_ports(1)[0]}", *options),
     ]
     environment = {**os.environ, **variables}
-    with subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True) as program:
+    with child(command, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True) as program:
         try:
             assert program.stdout is not None
             yield Running(

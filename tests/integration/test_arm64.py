@@ -115,5 +115,5 @@ def test_without_user_namespaces_it_is_refused_in_a_sentence(layer: Path, unshar
     forbid = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$0" "$@"'
     script = f"from local import arm64; arm64.prefix({architecture()!r})"
     before = ["unshare", "--user", "--map-root-user", "/bin/sh", "-c", forbid]
-    result = subprocess.run([*before, sys.executable, "-c", script], capture_output=True, text=True)
+    result = subprocess.run([*before, sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert f"{LocalFailure.__name__}: arm64 functions need Linux 6.7 or newer" in result.stderr

@@ -20,6 +20,7 @@ from local import smoke
 from local.gateway import Served
 from local.run import Options, Running, open_gateway, running
 from local.sources import SOURCES
+from tests.fakes.children import child
 
 pytestmark = pytest.mark.integration
 
@@ -135,7 +136,7 @@ def test_a_changed_app_is_served_by_a_new_environment(sandbox_works: None, task:
         *("--reload", "--json", "--environments", "2"),
         *("--cmd", 'exec /opt/fairlead/bin/python3 -c "$SERVER"', "--env", f"SERVER={AS_IT_WAS_AT_THE_START}"),
     ]
-    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as driver:
+    with child(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as driver:
         assert driver.stdout is not None
         lines = (json.loads(line) for line in driver.stdout)
         address = next(line["address"] for line in lines if line["type"] == "address")

@@ -216,7 +216,7 @@ bubblewrap.command(machine.architecture())'
 
 def test_forbidden_user_namespaces_are_explained(sandbox_works: None, unshare: None) -> None:
     command = ["unshare", "--user", "--map-root-user", "/bin/sh", "-c", FORBIDDEN, sys.executable]
-    result = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
+    result = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=120)
     assert "LocalFailure: the sandbox needs user namespaces" in result.stderr
     assert "max_user_namespaces" in result.stderr
 

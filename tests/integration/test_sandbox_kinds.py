@@ -242,7 +242,9 @@ def chosen(*before: str, **variables: str) -> list[str]:
     environment = {**os.environ, **variables}
     environment.pop(enclosure.CHOICE, None)
     command = [*before, sys.executable, "-c", CHOOSE]
-    result = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=True, timeout=120
+    )
     return result.stdout.splitlines()
 
 

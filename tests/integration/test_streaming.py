@@ -22,6 +22,7 @@ from local.ports import free_ports
 from local.run import Options, Running, running
 from local.sources import STREAMING
 from local.streaming_sandbox import StreamingSandbox
+from tests.fakes.children import child
 
 from .ends import all_gone, eventually, with_descendants
 from .test_function import APPS
@@ -132,7 +133,7 @@ def test_twenty_megabytes_need_no_memory_anywhere(layer_tree: Path, sandbox_work
         *("--port", "0", "--invoke-mode", "stream", "--json", "--environments", "1"),
         *("--env", f"PORT={free_ports(1)[0]}"),
     ]
-    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as driver:
+    with child(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as driver:
         assert driver.stdout is not None
         lines = (json.loads(line) for line in driver.stdout)
         address = next(line["address"] for line in lines if line["type"] == "address")

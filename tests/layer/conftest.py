@@ -122,7 +122,7 @@ def way_into(tree: Path, architecture: recipe.Architecture | None = None, bundle
     )
     for way in ways:
         trial = [*emulated, *way, "true"]
-        if shutil.which(way[0]) and subprocess.run(trial, capture_output=True).returncode == 0:
+        if shutil.which(way[0]) and subprocess.run(trial, capture_output=True, timeout=600).returncode == 0:
             return trial[:-1]
     pytest.skip("nothing can be mounted on /opt here: neither bwrap nor unshare -Urm works, or there is no /opt")
 

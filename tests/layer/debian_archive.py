@@ -39,7 +39,9 @@ class DebianArchive:
             (content / file).write_text(file)
         pool = self._root / "pool"
         pool.mkdir(exist_ok=True)
-        subprocess.run(["dpkg-deb", "--build", "--root-owner-group", content, pool], check=True, capture_output=True)
+        subprocess.run(
+            ["dpkg-deb", "--build", "--root-owner-group", content, pool], check=True, capture_output=True, timeout=600
+        )
         package = next(pool.glob(f"{name}_*.deb"))
         digest = hashlib.sha256(package.read_bytes()).hexdigest()
         place = f"Filename: pool/{package.name}\nSize: {package.stat().st_size}\nSHA256: {digest}\n"
@@ -65,9 +67,11 @@ class DebianArchive:
 
     def _gpg(self, *arguments: str) -> bytes:
         command = ["gpg", "--homedir", str(self._gnupg), "--quiet", "--batch", *arguments]
-        return subprocess.run(command, check=True, capture_output=True).stdout
+        return subprocess.run(command, check=True, capture_output=True, timeout=600).stdout
 
     def close(self) -> None:
         """End the agent that gpg started, and forget its keys."""
-        subprocess.run(["gpgconf", "--homedir", str(self._gnupg), "--kill", "gpg-agent"], capture_output=True)
+        subprocess.run(
+            ["gpgconf", "--homedir", str(self._gnupg), "--kill", "gpg-agent"], capture_output=True, timeout=600
+        )
         shutil.rmtree(self._gnupg, ignore_errors=True)  # the agent removes its sockets at the same time

@@ -62,6 +62,7 @@ def test_what_is_wrong_is_said_in_a_sentence(arguments: list[str], environment: 
         env=environment,
         capture_output=True,
         text=True,
+        timeout=600,
     )
     assert result.returncode != 0
     assert message in result.stderr

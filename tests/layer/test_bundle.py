@@ -41,7 +41,9 @@ print(json.dumps([modules, opened]))
 
 
 def loaded(command: list[str], *arguments: str) -> Any:
-    done = subprocess.run([*command, "-ISBc", LOADED, *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [*command, "-ISBc", LOADED, *arguments], capture_output=True, text=True, check=True, timeout=600
+    )
     return json.loads(done.stdout)
 
 

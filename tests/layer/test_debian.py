@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from layer.debian import LISTS_LAST_S, DebianError, Package, fetch, unpack
+from tests.fakes.children import child
 
 from .debian_archive import SUITE, DebianArchive
 
@@ -48,7 +49,7 @@ def test_a_package_comes_with_its_version_checksum_and_source(archive: DebianArc
     (package,) = fetched(cache, "hello")
     assert package[:3] == ("hello", "1:2.0-1", "all")
     assert package.source == "hello-source=1:2.0-1"
-    assert package.sha256 == subprocess.check_output(["sha256sum", package.path], text=True).split()[0]
+    assert package.sha256 == subprocess.check_output(["sha256sum", package.path], text=True, timeout=600).split()[0]
 
 
 def test_dependencies_come_only_when_asked_for(archive: DebianArchive, cache: Path) -> None:
@@ -128,8 +129,10 @@ def test_two_processes_at_once_both_get_everything(archive: DebianArchive, cache
         "cache=Path(sys.argv[2]), with_dependencies=True)))"
     )
     command = [sys.executable, "-c", program, SUITE, str(cache)]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(2)]
-    outputs = [process.communicate()[0] for process in both]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with child(command, **options) as one, child(command, **options) as other:
+        both = (one, other)
+        outputs = [process.communicate(timeout=600)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert outputs[0] == outputs[1]
     assert len(outputs[0].split()) == 2

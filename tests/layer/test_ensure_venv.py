@@ -21,7 +21,9 @@ def folder(tmp_path: Path) -> Path:
 
 def ensure(folder: Path, python: str) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHON": python}
-    return subprocess.run([folder / "layer/ensure-venv.sh"], env=environment, capture_output=True, text=True)
+    return subprocess.run(
+        [folder / "layer/ensure-venv.sh"], env=environment, capture_output=True, text=True, timeout=600
+    )
 
 
 def interpreter(folder: Path, *, says: str) -> str:
@@ -67,7 +69,7 @@ def test_nothing_is_done_while_the_requirements_are_the_same(folder: Path) -> No
     (folder / ".venv/bin").mkdir(parents=True)
     (folder / ".venv/bin/python").write_text("#!/bin/bash\necho pip was run >&2; exit 1\n")
     (folder / ".venv/bin/python").chmod(0o755)
-    digest = subprocess.check_output(["sha256sum", "requirements-dev.txt"], cwd=folder, text=True)
+    digest = subprocess.check_output(["sha256sum", "requirements-dev.txt"], cwd=folder, text=True, timeout=600)
     (folder / ".venv/made-from").write_text(digest)
     assert ensure(folder, "python9").returncode == 0
     (folder / "requirements-dev.txt").write_text("something-new==1\n")

@@ -113,7 +113,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def openssl(folder: Path, *command: str) -> None:
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
 
 

@@ -28,7 +28,9 @@ def engine(folder: Path, name: str, *, answers: bool) -> None:
 
 def in_container(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = ["/bin/bash", REPOSITORY / "layer/in-container.sh", *arguments]
-    return subprocess.run(command, env={"PATH": str(folder), **environment}, capture_output=True, text=True)
+    return subprocess.run(
+        command, env={"PATH": str(folder), **environment}, capture_output=True, text=True, timeout=600
+    )
 
 
 @pytest.mark.parametrize("there", [(), ("docker",), ("docker", "podman")], ids=["none", "docker-off", "both-off"])

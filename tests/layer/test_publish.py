@@ -77,7 +77,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Aws]:
     forget_everything()
     yield application
     server.shutdown()
-    thread.join()
+    thread.join(30)
     server.server_close()
 
 
@@ -342,6 +342,7 @@ class TestCommand:
             env={**without_credentials(tmp_path), **environment},
             capture_output=True,
             text=True,
+            timeout=600,
         )
         assert result.returncode == 1
         assert result.stderr.startswith(f"layer.publish: {message}")

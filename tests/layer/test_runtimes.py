@@ -323,7 +323,7 @@ def test_the_command_lines_runtimes_may_be_a_list_and_repeated() -> None:
 
 def test_the_pin_command_says_what_it_takes() -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "layer.runtimes"], cwd=recipe.REPOSITORY, capture_output=True, text=True
+        [sys.executable, "-m", "layer.runtimes"], cwd=recipe.REPOSITORY, capture_output=True, text=True, timeout=600
     )
     assert result.returncode == 2
     assert "NAME==VERSION" in result.stderr

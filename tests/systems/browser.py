@@ -11,7 +11,6 @@ import json
 import os
 import select
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from layer import debian
 from local import tools
 from local.cache import CACHE, once
 from local.machine import DEBIAN_NAMES, architecture
+from tests.fakes.children import killed_at_the_end
 
 INSTALLED = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SUITE = "bookworm"
@@ -158,23 +158,21 @@ def browser() -> Iterator[Page]:
         command = _command(Path(profile))
         commands, answers = os.pipe(), os.pipe()
         ends = (str(commands[0]), str(answers[1]))
-        process = subprocess.Popen(
+        program = killed_at_the_end(
             [sys.executable, "-ISc", ON_3_AND_4, *ends, *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=(commands[0], answers[1]),
-            start_new_session=True,
         )
-        os.close(commands[0])
-        os.close(answers[1])
-        try:
-            yield Page(commands[1], answers[0])
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            os.close(commands[1])
-            os.close(answers[0])
+        with program:
+            os.close(commands[0])
+            os.close(answers[1])
+            try:
+                yield Page(commands[1], answers[0])
+            finally:
+                os.close(commands[1])
+                os.close(answers[0])
 
 
 def _command(profile: Path) -> list[str]:

@@ -76,7 +76,7 @@ class Database:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            self._process.wait(PATIENCE_S)
 
 
 class Postgres(Database):
@@ -183,7 +183,7 @@ class Forgetful:
             with suppress(OSError):
                 open_socket.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join()
+            thread.join(PATIENCE_S)
         for open_socket in self._sockets:
             open_socket.close()
 
@@ -195,7 +195,8 @@ class Forgetful:
         with suppress(OSError):  # the end
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(self._to)
+                server = socket.create_connection(self._to, PATIENCE_S)
+                server.settimeout(None)  # idle for as long as the app is
                 self._sockets += [client, server]
                 self._start(self._relay, client, server, self._generation)
                 self._start(self._relay, server, client, self._generation)

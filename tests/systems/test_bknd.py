@@ -165,7 +165,7 @@ def file_server(folder: Path) -> Iterator[tuple[str, list[str]]]:
             yield f"http://127.0.0.1:{server.server_port}", asked
         finally:
             server.shutdown()
-            thread.join()
+            thread.join(30)
 
 
 @complete

@@ -20,6 +20,7 @@ def test_the_guides_table_is_what_its_command_prints() -> None:
         capture_output=True,
         text=True,
         check=True,
+        timeout=300,
     )
     assert printed.stdout in rest
 
@@ -28,5 +29,5 @@ def test_a_million_requests_of_a_hundred_milliseconds() -> None:
     """By hand: 0.5 GB for 100,000 s are 50,000 GB-seconds, and 50,000 x 0.00002 is 1."""
     prices = ["--gb-second", "0.00002", "--million-requests", "0.25", "--cold-share", "0"]
     command = [sys.executable, "docs/guides/cost.py", *prices, "one:512:99.1:0"]
-    printed = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True, timeout=300).stdout
     assert "| one | 512 | 50,000 | 1.25 |" in printed

@@ -15,7 +15,7 @@ from local.runtime_api_server import RuntimeApiServer
 from local.runtime_session import Answer, Session, TimedOut
 from local.sandbox import Reply
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 API = "/2018-06-01/runtime"
 HTTP_INTEGRATION = "application/vnd.awslambda.http-integration-response"
 

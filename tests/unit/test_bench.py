@@ -29,6 +29,7 @@ from bench.session import Options, Phase, Session, in_order
 from bench.warm import Sample, Warm
 from runtime.events import detect
 from runtime.invocation import PAYLOAD_LIMIT
+from tests.fakes.children import killed_at_the_end
 
 CASES = [case for suite in SUITES for case in suite.cases]
 WEB_CASES = [case for suite in SUITES if suite.kind == WEB for case in suite.cases]
@@ -420,22 +421,20 @@ time.sleep(60)
 
 
 def test_a_runtime_is_its_process_group_and_the_app_has_its_own() -> None:
-    process = subprocess.Popen([sys.executable, "-Sc", TWO_CHILDREN], stdout=subprocess.PIPE)
-    assert process.stdout
-    words = b""
-    while words.count(b" ") < 3:
-        words += process.stdout.read1()
-    poller, app = machine.children(process.pid)
-    try:
-        assert machine.job(process.pid) == [process.pid, poller]
-        assert machine.cpu_ns([process.pid, poller]) > machine.cpu_ns([poller])
-        assert machine.memory_of([process.pid, poller]).rss > machine.memory_of([process.pid]).rss
-    finally:
-        for pid in (poller, app):
-            os.kill(pid, signal.SIGKILL)
-        process.kill()
-        process.wait()
-        process.stdout.close()
+    with killed_at_the_end([sys.executable, "-Sc", TWO_CHILDREN], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        words = b""
+        while words.count(b" ") < 3:
+            word = process.stdout.read1()
+            assert word
+            words += word
+        poller, app = machine.children(process.pid)
+        try:
+            assert machine.job(process.pid) == [process.pid, poller]
+            assert machine.cpu_ns([process.pid, poller]) > machine.cpu_ns([poller])
+            assert machine.memory_of([process.pid, poller]).rss > machine.memory_of([process.pid]).rss
+        finally:
+            os.kill(app, signal.SIGKILL)  # which has a group of its own
 
 
 # ---- the mock Runtime API, where a runtime streams ------------------------------------------------------------------
@@ -447,22 +446,17 @@ PRELUDE = b'{"statusCode":200,"headers":{"content-type":"text/event-stream"}}' +
 @contextmanager
 def one_invocation(event: Path, *options: str) -> Iterator[tuple[socket.socket, subprocess.Popen[bytes]]]:
     """A client of the mock with the one invocation that it has."""
-    with subprocess.Popen(
-        [str(build("mock_api")), "--limit", "20", *options, str(event), "1"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as mock:
+    command = [str(build("mock_api")), "--limit", "60", *options, str(event), "1"]
+    with killed_at_the_end(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as mock:
         assert mock.stdout
-        try:
-            with socket.create_connection(("127.0.0.1", int(mock.stdout.readline().split()[1]))) as client:
-                client.sendall(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\n\r\n")
-                while not client.recv(65536).endswith(b"{}"):
-                    pass
-                target = "/2018-06-01/runtime/invocation/00000000-0000-4000-8000-000000000000/response"
-                client.sendall(f"POST {target} HTTP/1.1\r\n{STREAMED_HEAD}\r\n".encode())
-                yield client, mock
-        finally:
-            mock.kill()
+        address = ("127.0.0.1", int(mock.stdout.readline().split()[1]))
+        with socket.create_connection(address, timeout=60) as client:
+            client.sendall(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\n\r\n")
+            while not (received := client.recv(65536)).endswith(b"{}"):
+                assert received
+            target = "/2018-06-01/runtime/invocation/00000000-0000-4000-8000-000000000000/response"
+            client.sendall(f"POST {target} HTTP/1.1\r\n{STREAMED_HEAD}\r\n".encode())
+            yield client, mock
 
 
 @pytest.fixture
@@ -508,6 +502,6 @@ def test_a_streamed_answer_that_fails_is_no_measurement(event: Path, end: bytes,
     with one_invocation(event) as (client, mock):
         client.sendall(chunked(PRELUDE, b"text") + end)
         client.shutdown(socket.SHUT_WR)
-        _, errors = mock.communicate(timeout=20)
+        _, errors = mock.communicate(timeout=60)
         assert said in errors
         assert mock.returncode == 1

@@ -187,7 +187,7 @@ def test_what_the_codings_need_is_loaded_when_they_are_asked_for_and_little_else
         "c.available();"
         "print(*loaded, end='/'); print(*set(sys.modules) - before - loaded)"
     )
-    done = subprocess.run([sys.executable, "-ISB", "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-ISB", "-c", code], capture_output=True, text=True, check=True, timeout=60)
     at_import, later = ({name for name in names.split() if "runtime" not in name} for names in done.stdout.split("/"))
     assert at_import <= {"__future__", "_collections"}
     assert later <= {"_ctypes", "_brotli", "brotli", "zlib"}

@@ -56,8 +56,9 @@ class Peer:
         self.heads.append(data.partition(b"\r\n\r\n")[0])
         return data.partition(b"\r\n\r\n")[2]
 
-    def join(self) -> None:
-        self._thread.join(5)
+    def finish(self) -> None:
+        """Wait for the end of the script."""
+        self._thread.join(30)
         assert not self._thread.is_alive()
         self.listener.close()
 
@@ -109,7 +110,7 @@ def peer_of(waiting: Blocking | Multiplexer) -> Iterator[Callable[..., tuple[Pee
     for peer, connection in opened:
         connection.close()
         peer.go.set()
-        peer.join()
+        peer.finish()
 
 
 def reset(client: socket.socket) -> None:
@@ -144,7 +145,7 @@ def test_one_connection_serves_many_exchanges(peer_of) -> None:
 
 def wait_for_end_of_stream(asked: Asked) -> None:
     connection = asked.connection
-    limit = time.monotonic() + 5
+    limit = time.monotonic() + 30
     while connection._socket is not None and connection._is_usable():
         finished(asked.waiting, asked.waiting.sleep(0.001))  # a turn, in which it is heard of
         assert time.monotonic() < limit
@@ -233,7 +234,7 @@ def test_no_post_is_ever_sent_twice(peer_of) -> None:
     connection.exchange(get())
     with pytest.raises(ConnectionLost):
         connection.exchange(get("POST", b"order"))
-    peer.join()
+    peer.finish()
     assert [head.split()[0] for head in peer.heads] == [b"GET", b"POST"]
 
 

@@ -283,7 +283,9 @@ def test_large_bodies_are_carried_whole() -> None:
 
 def test_start_up_imports_are_built_in_or_ours() -> None:
     program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import runtime.events; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-IS", "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-IS", "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
     costly = {"os", "re", "json", "socket", "enum", "typing", "collections", "functools", "dataclasses", "urllib"}
     assert costly.isdisjoint(done.stdout.split())
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import BootstrapProcess, FakeRuntimeApi, Reply, Wire, start_bootstrap
+from tests.fakes import WAIT_SECONDS, BootstrapProcess, FakeRuntimeApi, Reply, Wire, start_bootstrap
+from tests.fakes.children import killed_at_the_end
 from tests.fakes.process import APPS, PYTHON, free_port
 
 NEXT = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -44,7 +45,7 @@ class Client:
 
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
-        self.sock = socket.create_connection((host, int(port)), timeout=10)
+        self.sock = socket.create_connection((host, int(port)), timeout=WAIT_SECONDS)
 
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
@@ -474,15 +475,20 @@ class App:
 
     def __init__(self, name: str, environment: dict[str, str]) -> None:
         self.port = free_port()
-        self.process = subprocess.Popen(
+        self._block = killed_at_the_end(
             [PYTHON, "-S", str(APPS / name)],
             env={"PORT": str(self.port), **environment},
             stderr=subprocess.PIPE,
         )
+        self.process = self._block.__enter__()
+
+    def stop(self) -> None:
+        """End it."""
+        self._block.__exit__(None, None, None)
 
     def connect(self, port: int = 0) -> Client:
         """A connection, as soon as the app listens."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + WAIT_SECONDS
         while True:
             try:
                 return Client(f"127.0.0.1:{port or self.port}")
@@ -513,16 +519,14 @@ def start_app() -> Iterator[Callable[..., App]]:
 
     yield start
     for app in apps:
-        app.process.kill()
-        app.process.communicate()
+        app.stop()
 
 
 @pytest.fixture(scope="module")
 def faults() -> Iterator[App]:
     app = App("faults.py", {})
     yield app
-    app.process.kill()
-    app.process.communicate()
+    app.stop()
 
 
 def test_echo_answers_what_it_received_byte_for_byte(start_app: Callable[..., App]) -> None:
@@ -638,13 +642,13 @@ def test_the_app_can_die(start_app: Callable[..., App], target: str, answer: byt
 
 def test_a_start_can_fail(start_app: Callable[..., App]) -> None:
     app = start_app("faults.py", EXIT_AT_ONCE_MS="0", EXIT_CODE="5")
-    _, stderr = app.process.communicate(timeout=10)
+    _, stderr = app.process.communicate(timeout=WAIT_SECONDS)
     assert (app.process.returncode, stderr) == (5, b"app: cannot open the database\napp: giving up\n")
 
 
 def test_a_start_without_port_says_so(start_app: Callable[..., App]) -> None:
     app = start_app("faults.py", PORT="")
-    _, stderr = app.process.communicate(timeout=10)
+    _, stderr = app.process.communicate(timeout=WAIT_SECONDS)
     assert (app.process.returncode, b"cannot listen on PORT=" in stderr) == (1, True)
 
 
@@ -673,7 +677,7 @@ def test_the_app_can_listen_elsewhere(start_app: Callable[..., App]) -> None:
 
 def test_a_burst_on_stderr_has_the_size_asked_for(start_app: Callable[..., App]) -> None:
     app = start_app("faults.py", STDERR_BURST="1000000", EXIT_AT_ONCE_MS="0")
-    _, stderr = app.process.communicate(timeout=10)
+    _, stderr = app.process.communicate(timeout=WAIT_SECONDS)
     assert len(stderr) > 1_000_000
 
 

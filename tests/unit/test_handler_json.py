@@ -120,6 +120,6 @@ def test_nothing_is_imported_for_values_that_are_plain() -> None:
         "print(*sorted(set(sys.modules) - before))"
     )
     command = [sys.executable, "-SB", "-c", code]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     assert "json" not in done.stdout.split()
     assert "decimal" not in done.stdout.split()

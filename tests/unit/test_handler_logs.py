@@ -355,7 +355,7 @@ def test_records_of_several_threads_stay_whole(pipe: tuple[int, Descriptor]) -> 
     while seen.count(b"\n") < 20:
         seen += os.read(read, 65536)
     for thread in writers:
-        thread.join()
+        thread.join(30)
     assert {(len(text), len(set(text))) for text in seen.split()} == {(20_000, 1)}
 
 
@@ -431,7 +431,7 @@ def test_all_threads_have_the_ids_of_the_only_invocation() -> None:
     seen: list[object] = []
     thread = threading.Thread(target=lambda: seen.append(scope.ids()))
     thread.start()
-    thread.join()
+    thread.join(30)
     assert seen == [("id-1", "t-1")]
 
 
@@ -449,7 +449,7 @@ def test_invocations_at_the_same_time_do_not_mix() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(30)
     assert seen == {f"id-{n}": (f"id-{n}", "") for n in range(4)}
     assert scope.ids() == ("", "")
 

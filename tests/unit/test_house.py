@@ -129,7 +129,7 @@ def test_start_up_imports_stay_within_the_budget(module: str) -> None:
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); before = set(sys.modules); import {module};"
         "print(*sorted(set(sys.modules) - before))"
     )
-    done = subprocess.run([sys.executable, "-ISB", "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-ISB", "-c", code], capture_output=True, text=True, check=True, timeout=60)
     foreign = {name for name in done.stdout.split() if name.split(".")[0] != "runtime"}
     assert foreign <= START_BUDGET
 

@@ -225,7 +225,9 @@ def test_what_loads_returns_can_be_written(payload: bytes) -> None:
 
 def in_a_fresh_interpreter(program: str) -> str:
     start = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from runtime import json_codec\n"
-    done = subprocess.run([sys.executable, "-IS", "-c", start + program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-IS", "-c", start + program], capture_output=True, text=True, check=True, timeout=60
+    )
     return done.stdout.strip()
 
 

@@ -56,14 +56,14 @@ def test_concurrent_callers_of_once_share_what_one_of_them_makes(tmp_path: Path)
 
     def make(draft: Path) -> None:
         made.append(draft)
-        begun.wait(10)
+        begun.wait(30)
 
     threads = [threading.Thread(target=once, args=(tmp_path / "thing", make)) for _ in range(3)]
     for thread in threads:
         thread.start()
     begun.set()
     for thread in threads:
-        thread.join()
+        thread.join(30)
     assert len(made) == 1
 
 
@@ -282,7 +282,7 @@ class Server:
 
     def raw(self, *requests: bytes) -> bytes:
         """What comes back for bytes that are sent as they are, until the gateway closes."""
-        with socket.create_connection(("127.0.0.1", self.gateway.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", self.gateway.port), timeout=30) as connection:
             for request in requests:
                 connection.sendall(request)
             connection.shutdown(socket.SHUT_WR)

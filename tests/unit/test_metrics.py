@@ -16,6 +16,7 @@ from runtime.invocation import Invocation
 from runtime.web.metrics import UNITS, Memory, line
 from runtime.web.observation import Record, Start
 from runtime.web.processes import group_resident_bytes, resident_bytes
+from tests.fakes.children import child, killed_at_the_end
 
 MEBIBYTE = 1024 * 1024
 # Of the specification's own list, what is used here.
@@ -112,16 +113,11 @@ def holder() -> Iterator[subprocess.Popen[bytes]]:
         "    os.read(0, 1)\n    os._exit(0)\n"
         "sys.stdin.read(1)"
     )
-    process = subprocess.Popen(
-        [os.path.realpath(sys.executable), "-IS", "-c", code],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        process_group=0,
-    )
-    assert process.stdout
-    assert process.stdout.readline() == b"y\n"
-    yield process
-    process.communicate(b"xx")
+    command = [os.path.realpath(sys.executable), "-IS", "-c", code]
+    with killed_at_the_end(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"y\n"
+        yield process
 
 
 def test_a_process_is_told_with_what_it_holds(holder: subprocess.Popen[bytes]) -> None:
@@ -139,7 +135,7 @@ def test_the_line_is_written_to_stdout(holder: subprocess.Popen[bytes]) -> None:
         "writer('shop', lambda: int(sys.argv[2]))(record())\nwriter('shop', lambda: 0)(record())"
     )
     command = [sys.executable, "-c", code, str(Path(__file__).parents[2]), str(holder.pid)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     with_app, without = map(json.loads, done.stdout.splitlines())
     assert 100 * MEBIBYTE < with_app["AppMemory"] < 200 * MEBIBYTE
     assert with_app["RuntimeMemory"] > MEBIBYTE
@@ -147,6 +143,6 @@ def test_the_line_is_written_to_stdout(holder: subprocess.Popen[bytes]) -> None:
 
 
 def test_what_is_gone_has_no_memory() -> None:
-    process = subprocess.Popen(["/bin/true"], process_group=0)
-    process.wait()
+    with child(["/bin/true"]) as process:
+        pass
     assert (resident_bytes(process.pid), group_resident_bytes(process.pid)) == (0, 0)

@@ -25,7 +25,9 @@ def resident_kb():
 
 def run(code: str) -> object:
     """What the code prints, decoded, in a process of its own: the environment is changed."""
-    done = subprocess.run([sys.executable, "-c", LOOK + code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK + code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
     return json.loads(done.stdout)
 
 
