@@ -5,6 +5,8 @@ from __future__ import annotations
 import queue
 import socket
 import threading
+import time
+from contextlib import suppress
 
 from .runtime_api import WAIT_SECONDS
 
@@ -34,6 +36,12 @@ class Gate:
     def close(self) -> None:
         """Break both ends."""
         self._listener.shutdown(socket.SHUT_RDWR)
+        limit = time.monotonic() + WAIT_SECONDS
+        while self._thread.is_alive() and time.monotonic() < limit:
+            if self._connection:  # accepted just now, perhaps
+                with suppress(OSError):
+                    self._connection.shutdown(socket.SHUT_RDWR)
+            self._thread.join(0.01)
         self._listener.close()
         if self._connection:
             self._connection.close()
