@@ -116,8 +116,9 @@ class Multiplexer:
             self._epoll.unregister(descriptor)
 
     def _late(self, now: float) -> list[tuple[Task, Ready | None]]:
-        """Those whose time is over."""
+        """Those whose time is over, in the order of their times."""
         late = [task for task, (_, until) in self._waits.items() if until is not None and until <= now]
+        late.sort(key=lambda task: self._waits[task][1] or now)
         for task in late:
             for descriptor, _ in self._waits.pop(task)[0]:
                 del self._waiting[descriptor]
