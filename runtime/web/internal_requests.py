@@ -1,4 +1,4 @@
-"""Paths of the app that are ours to ask, and work that the app does after its answer.
+"""Requests that we make to the app on our own account, and the paths that are reserved for them.
 
 Lambda freezes a function as soon as it asks for its next invocation, in the middle of whatever the app still does. With
 ``FAIRLEAD_AFTER_RESPONSE_PATH`` the app is asked there once an answer is on its way, and the next invocation waits for
@@ -10,6 +10,7 @@ from __future__ import annotations
 from ..errors import InvocationFault
 from ..messages import HttpRequest, HttpResponse
 from .app_client import whole_answer
+from .reserved_paths import ReservedPaths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ FORBIDDEN = HttpResponse(
 )
 
 
-def own_request(path: str, host: str, request_id: str = "") -> HttpRequest:
-    """What the app is asked at a path of ours; ``host`` is ``Config.host_header``. No client can send these fields."""
+def internal_request(path: str, host: str, request_id: str = "") -> HttpRequest:
+    """The request to a reserved path; ``host`` is ``Config.host_header``. No client can send ``x-fairlead-request-id``."""
     headers = [("host", host), ("content-length", "0"), ("user-agent", "fairlead")]
     if request_id:
         headers.append(("x-fairlead-request-id", request_id))
@@ -31,10 +32,15 @@ def own_request(path: str, host: str, request_id: str = "") -> HttpRequest:
 
 
 class AfterResponse:
-    """An app that is asked at ``path`` after each of its answers."""
+    """An app that is asked at ``path`` after each of its answers.
 
-    def __init__(self, app: App, path: str, host: str, log: Log) -> None:
+    ``app`` answers clients; ``itself`` is the same app with nothing around it, since hooks, failing statuses and
+    compression are for what clients ask.
+    """
+
+    def __init__(self, app: App, itself: App, path: str, host: str, log: Log) -> None:
         self._app = app
+        self._itself = itself
         self._path = path
         self._host = host
         self._log = log
@@ -61,7 +67,8 @@ class AfterResponse:
 
     async def _finish(self, invocation: Invocation) -> None:
         try:
-            response = await self._app.ask(own_request(self._path, self._host, invocation.request_id), invocation)
+            request = internal_request(self._path, self._host, invocation.request_id)
+            response = await self._itself.ask(request, invocation)
         except InvocationFault as fault:
             self._log("ERROR", f"work after the response: {fault.error_type}: {fault.message}", invocation.request_id)
             return
@@ -73,9 +80,9 @@ class AfterResponse:
 class Reserved:
     """An app of which some paths are not for clients: they get 403, and the app is not asked."""
 
-    def __init__(self, app: App, paths: tuple[str, ...]) -> None:
+    def __init__(self, app: App, paths: ReservedPaths) -> None:
         self._app = app
-        self._paths = frozenset(path.partition("?")[0] for path in paths)
+        self._paths = paths
         self.settle = app.settle
 
     async def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:

@@ -8,7 +8,7 @@ from ..errors import ExchangeError, InvocationFault, SnapshotFault
 from ..invocation import Invocation
 from ..snapstart import AFTER_STATUS, BEFORE_STATUS
 from ..waiting import now
-from .own_paths import own_request
+from .internal_requests import internal_request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def app_hooks(
 def _ask(app: AppClient, host: str, path: str, error_type: str, exit_code: int) -> None:
     limit = int((time.time() + HOOK_LIMIT_S) * 1000)
     try:
-        response = now(app.ask(own_request(path, host), Invocation("", b"", limit)))
+        response = now(app.ask(internal_request(path, host), Invocation("", b"", limit)))
     except (InvocationFault, ExchangeError) as fault:
         raise SnapshotFault(error_type, f"the app failed at {path}: {fault}", exit_code) from fault
     if not 200 <= response.status <= 299:

@@ -29,6 +29,10 @@ def hooks_of(environ: Mapping[str, str]) -> Hooks | None:
 
 def surrounded(app: App, config: Config, hooks: Hooks | None, log: Log) -> App:
     """The app with everything around it that is on, from the inside to the outside."""
+    itself = app
+    reserved = tuple(
+        filter(None, (config.after_response_path, config.before_checkpoint_path, config.after_restore_path))
+    )
     if config.error_statuses:
         from .failing_statuses import FailingStatuses
 
@@ -36,19 +40,25 @@ def surrounded(app: App, config: Config, hooks: Hooks | None, log: Log) -> App:
     if hooks:
         from .hooks import Hooked
 
+        if reserved:  # on_request may have made the path from what a client has sent
+            app = _guarded(app, reserved, config)
         app = Hooked(app, hooks, log)
     if config.compression:  # outside of the hooks, which see what the app has written
         from .compressing import Compressing
 
         app = Compressing(app)
-    own_paths = (config.after_response_path, config.before_checkpoint_path, config.after_restore_path)
-    if any(own_paths):
-        from .own_paths import AfterResponse, Reserved
+    if config.after_response_path:
+        from .internal_requests import AfterResponse
 
-        if config.after_response_path:
-            app = AfterResponse(app, config.after_response_path, config.host_header, log)
-        app = Reserved(app, tuple(filter(None, own_paths)))
-    return app
+        app = AfterResponse(app, itself, config.after_response_path, config.host_header, log)
+    return _guarded(app, reserved, config) if reserved else app
+
+
+def _guarded(app: App, reserved: tuple[str, ...], config: Config) -> App:
+    from .internal_requests import Reserved
+    from .reserved_paths import ReservedPaths
+
+    return Reserved(app, ReservedPaths(reserved, config.base_path))
 
 
 def observers_of(config: Config, environ: Mapping[str, str], app_group: Callable[[], int]) -> list[Observer]:

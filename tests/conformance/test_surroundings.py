@@ -11,6 +11,7 @@ import socket
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -292,6 +293,61 @@ def test_a_path_of_ours_is_forbidden_to_clients(api: FakeRuntimeApi, mode: str) 
     start_bootstrap(api, command=app("piecewise.py"), environment=environment)
     assert parts(ask(api, "/done?x=1"))[0]["statusCode"] == 403
     assert parts(ask(api, "/done2"))[0]["statusCode"] == 200
+    for path in (
+        "/%64one",
+        "//done",
+        "/./done",
+        "/x/../done",
+        "/done/",
+        "/done;x=1",
+        "/DONE",
+        "/x/%252e%252e%255cdone",
+    ):
+        assert parts(ask(api, path))[0]["statusCode"] == 403
+
+
+def test_a_path_of_ours_is_forbidden_below_the_base_path_that_is_removed(api: FakeRuntimeApi) -> None:
+    environment = {"FAIRLEAD_SNAPSTART_AFTER_RESTORE_PATH": "/restored", "FAIRLEAD_REMOVE_BASE_PATH": "/api"}
+    start_bootstrap(api, command=app("faults.py"), environment=environment)
+    for path in ("/api/restored", "/api//restored", "/restored", "/%61pi/restored", "/api/../api/restored"):
+        assert ask(api, path).document["statusCode"] == 403
+    assert ask(api, "/api/api/other").document["statusCode"] == 200
+
+
+def test_a_hook_cannot_be_used_to_reach_a_path_of_ours(api: FakeRuntimeApi, tmp_path: Path) -> None:
+    hook = "def on_request(request): return request._replace(target=request.target.removeprefix('/old'))\n"
+    (tmp_path / "fairlead_hooks.py").write_text(hook)
+    environment = {
+        "FAIRLEAD_AFTER_RESPONSE_PATH": "/status/404",
+        "FAIRLEAD_ERROR_STATUS_CODES": "403",
+        "LAMBDA_TASK_ROOT": str(tmp_path),
+    }
+    start_bootstrap(api, command=app("faults.py"), environment=environment)
+    assert ask(api, "/old/status/200").document["statusCode"] == 200
+    for path in ("/old/status/404", "/status/404"):
+        answer = ask(api, path).document
+        assert (answer["statusCode"], answer["body"]) == (403, "403 Forbidden\n")
+
+
+@pytest.mark.parametrize("mode", ["buffered", "response_stream"])
+def test_what_we_ask_after_a_response_passes_no_hook_and_is_no_failing_status(
+    api: FakeRuntimeApi, tmp_path: Path, mode: str
+) -> None:
+    hook = "def on_request(request): print('hooked', request.target, flush=True)\n"
+    (tmp_path / "fairlead_hooks.py").write_text(hook + hook.replace("on_request(request)", "on_response(request, response)"))
+    environment = {
+        "FAIRLEAD_AFTER_RESPONSE_PATH": "/status/404",
+        "FAIRLEAD_ERROR_STATUS_CODES": "404",
+        "FAIRLEAD_ENABLE_COMPRESSION": "true",
+        "FAIRLEAD_INVOKE_MODE": mode,
+        "LAMBDA_TASK_ROOT": str(tmp_path),
+    }
+    process = start_bootstrap(api, command=app("faults.py"), environment=environment)
+    assert parts(ask(api, "/status/200"))[0]["statusCode"] == 200
+    api.wait_next(2)
+    process.wait_output("hooked /status/200")
+    assert "hooked /status/404" not in process.output
+    assert "work after the response" not in process.output
 
 
 # ---- FAIRLEAD_HOST_HEADER
