@@ -27,8 +27,8 @@ HIDDEN_FROM_APP = (
 # Handed from `bootstrap` to us. Lambda refuses customer variables that begin with an underscore, so none can be forged.
 PRIVATE_PREFIX = "_FAIRLEAD_"
 # What `bootstrap` hands on under the private prefix, because the interpreter would use it, or would set it, for itself
-# and its child processes, where there is no locale like LANG's (PEP 538).
-KEPT_BY_BOOTSTRAP = ("LD_PRELOAD", "LC_CTYPE")
+# and its child processes, where there is no locale like LANG's (PEP 538); or because bash counts in it (SHLVL).
+KEPT_BY_BOOTSTRAP = ("LD_PRELOAD", "LC_CTYPE", "SHLVL")
 EXEC_WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
 # In the function's folder: Python of the user's between the event and the app.
 HOOK_FILE = "fairlead_hooks.py"

@@ -21,9 +21,10 @@ import pytest
 
 from runtime.web.app_process import read_record, start_time
 from tests.fakes import WAIT_SECONDS, BootstrapProcess, FakeRuntimeApi, app, is_running, start_bootstrap
+from tests.fakes.bash import KEPT_BY_BASH, OF_BASH, own_names
 from tests.fakes.children import child, killed_at_the_end
 from tests.fakes.inspection import wait_hung_up
-from tests.fakes.process import CHECKOUT, PYTHON, free_port
+from tests.fakes.process import CHECKOUT, MARK, PYTHON, free_port
 
 EARLY, BY_PYTHON = "early", "by-python"
 WAYS = pytest.mark.parametrize("way", [EARLY, BY_PYTHON])
@@ -103,11 +104,32 @@ def test_both_ways_of_starting_give_the_app_the_same(tmp_path: Path) -> None:
             state["environment"]
         )
         assert not [name for name in state["environment"] if name.startswith("_FAIRLEAD_")]
-    # What bash itself adds to the environment of everything it runs says nothing about the app's.
-    noise = {"_", "SHLVL", "PWD", "OLDPWD", "IGNORED"}
+    noise = {"_", "PWD", "IGNORED"}  # of the shell that runs FAIRLEAD_COMMAND
     kept = [{name: text for name, text in s["environment"].items() if name not in noise} for s in states]
     assert kept[0] == kept[1]
     assert early["directory"] == by_python["directory"]
+
+
+@pytest.mark.parametrize("given", [OF_BASH, {}], ids=["with names of bash", "with little"])
+@WAYS
+def test_the_app_gets_its_environment_as_it_was_given(
+    api: FakeRuntimeApi, tmp_path: Path, way: str, given: dict[str, str]
+) -> None:
+    """Whatever its variables are called, and nothing more; when it is started again, too."""
+    mine = {**dict.fromkeys(own_names(), "mine"), **given}
+    command = [PYTHON, "-S", str(CHECKOUT / "tests/apps/state.py")]
+    environment = {**mine, **temporary(tmp_path, way)}
+    process = start_bootstrap(api, arguments=command, environment=environment)
+    usual = {"PATH", "TMPDIR", "LAMBDA_TASK_ROOT", "FAIRLEAD_PORT", "PORT", MARK}
+    usual |= {f"AWS_LAMBDA_FUNCTION_{name}" for name in ("NAME", "MEMORY_SIZE", "VERSION")}
+    usual |= {"LC_CTYPE"}  # which the app's interpreter sets for itself
+    wanted = {name: value for name, value in mine.items() if name not in KEPT_BY_BASH}
+    for _ in range(2):
+        state = state_of_app(api)
+        got = {name: value for name, value in state["environment"].items() if name not in usual | KEPT_BY_BASH}
+        assert got == wanted
+        os.kill(state["pid"], signal.SIGKILL)
+        wait_hung_up(process.port)
 
 
 @WAYS

@@ -16,6 +16,7 @@ import pytest
 
 from runtime.config import Config
 from runtime.errors import InitFault
+from tests.fakes.bash import OF_BASH, own_names
 from tests.fakes.process import CHECKOUT
 
 BOOTSTRAP = CHECKOUT / "bootstrap"
@@ -138,5 +139,16 @@ def test_bootstrap_uses_no_process_substitution() -> None:
     assert not [line for line in code if "<(" in line and not line.startswith("#")]
 
 
-def test_bootstrap_is_short_enough_to_be_read() -> None:
-    assert len(BOOTSTRAP.read_text().splitlines()) <= 60
+@pytest.mark.parametrize("given", [OF_BASH, {}], ids=["with names of bash", "with little"])
+def test_outside_of_lambda_the_app_gets_its_environment_as_it_was_given(root: Path, given: dict[str, str]) -> None:
+    """Whatever its variables are called, and nothing more: as if the command had been run without us."""
+    names = own_names()
+    assert {"_handler", "_started", "_self", "_command"} <= names
+    environment = {"PATH": "/usr/bin:/bin", **dict.fromkeys(names, "mine"), **given}
+    done = subprocess.run(
+        [BOOTSTRAP, "env", "-0"], env=environment, cwd=root, capture_output=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    got = dict(entry.split(b"=", 1) for entry in done.stdout.split(b"\0") if entry)
+    assert got.pop(b"PORT") == b"8080"
+    assert got == {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}

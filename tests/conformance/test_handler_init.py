@@ -18,6 +18,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.fakes import BootstrapProcess, FakeRuntimeApi, Reply, start_bootstrap
+from tests.fakes.bash import KEPT_BY_BASH, OF_BASH
 from tests.fakes.process import CHECKOUT, PYTHON
 from tests.layer.conftest import way_into
 from tests.unit.test_house import START_BUDGET
@@ -421,6 +422,24 @@ def test_a_wrapper_too_gets_what_is_kept_from_the_interpreter(
     start("app.handler", {"app.py": BOTH_ENVIRONMENTS}, AWS_LAMBDA_EXEC_WRAPPER=wrapper, **LOCALE, **given)
     seen = {**as_any_python_has(given), "SEEN": " ".join(value or "none" for value in given.values())}
     assert api.wait_answer(request_id).document == [seen, seen]
+
+
+def test_a_handler_gets_what_was_given_under_the_names_of_bash(api: FakeRuntimeApi, start: Start) -> None:
+    unlike = KEPT_BY_BASH | {"LINES_AND_BLANKS", "NOT_UTF_8"}  # as `env` prints them they cannot be told
+    given = {name: value for name, value in OF_BASH.items() if name not in unlike}
+    request_id = api.add_event([*given])
+    start(
+        "app.handler",
+        {"app.py": BOTH_ENVIRONMENTS.replace("text=True", "text=True, errors='surrogateescape'")},
+        **given,
+    )
+    assert api.wait_answer(request_id).document == [given, given]
+
+
+def test_a_handler_gets_no_variable_of_bash(api: FakeRuntimeApi, start: Start) -> None:
+    request_id = api.add_event(["PWD", "OLDPWD", "SHLVL", "_"])
+    start("app.handler", {"app.py": BOTH_ENVIRONMENTS})
+    assert api.wait_answer(request_id).document[0] == {}
 
 
 def as_any_python_has(given: dict[str, str | None]) -> dict[str, str]:

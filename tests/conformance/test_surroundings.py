@@ -334,7 +334,9 @@ def test_what_we_ask_after_a_response_passes_no_hook_and_is_no_failing_status(
     api: FakeRuntimeApi, tmp_path: Path, mode: str
 ) -> None:
     hook = "def on_request(request): print('hooked', request.target, flush=True)\n"
-    (tmp_path / "fairlead_hooks.py").write_text(hook + hook.replace("on_request(request)", "on_response(request, response)"))
+    (tmp_path / "fairlead_hooks.py").write_text(
+        hook + hook.replace("on_request(request)", "on_response(request, response)")
+    )
     environment = {
         "FAIRLEAD_AFTER_RESPONSE_PATH": "/status/404",
         "FAIRLEAD_ERROR_STATUS_CODES": "404",
