@@ -121,6 +121,14 @@ def test_an_event_arrives_whole_however_it_is_written(api: FakeRuntimeApi, clien
     assert (response.getheader("Transfer-Encoding") == "chunked") == bool(wire.chunk_size)
 
 
+def test_a_deadline_counts_from_the_moment_when_the_event_is_handed_out(api: FakeRuntimeApi, client: Client) -> None:
+    api.add_event({}, deadline_s=5)
+    time.sleep(0.01)  # the time in which a bootstrap starts
+    asked = time.time()
+    client.send(NEXT)
+    assert int(client.read().getheader("Lambda-Runtime-Deadline-Ms") or 0) >= int((asked + 5) * 1000)
+
+
 def test_headers_can_be_left_out_and_spelled_otherwise(api: FakeRuntimeApi, client: Client) -> None:
     api.add_event({}, headers={"Lambda-Runtime-Aws-Request-Id": None}, spelling=str.upper)
     client.send(NEXT)
