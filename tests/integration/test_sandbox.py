@@ -160,8 +160,8 @@ def test_the_first_invocation_is_cold_and_so_is_the_one_after_a_crash(shell: San
 
 
 def test_a_timeout_is_told_and_survived(start_function: StartFunction, shell_layer: Path, task: Path) -> None:
-    function = start_function(task, layer=shell_layer, timeout_s=1)
-    assert function.invoke(b"sleep 60").body == b"Task timed out after 1.00 seconds"
+    function = start_function(task, layer=shell_layer, timeout_s=3)
+    assert function.invoke(b"sleep 60").body == b"Task timed out after 3.00 seconds"
     assert said(function, "echo again") == "again"
 
 

@@ -132,7 +132,7 @@ def test_a_crash_is_survived(function: Sandbox) -> None:
 
 
 def test_a_timeout_is_told_before_it_happens_and_survived(start: Start) -> None:
-    function = start(timeout_s=2)
+    function = start(timeout_s=4)
     assert json.loads(ask(function, "sleep 60").body)["errorType"] == "Runtime.AppTimeout"
     assert said(function, "echo again") == "again"
 

@@ -212,7 +212,7 @@ def test_an_answer_that_breaks_off_is_incomplete_and_the_next_one_is_whole(
 def test_an_answer_that_takes_too_long_is_cut(sandbox_works: None, layer_tree: Path) -> None:
     served: Queue[Served] = Queue()
     (port,) = free_ports(1)
-    with running(options(layer_tree, timeout_s=1, environment=app_port(port)), served.put) as now:
+    with running(options(layer_tree, timeout_s=3, environment=app_port(port)), served.put) as now:
         late = Streaming(now, served, port)
         with late.asked("/silent") as response:
             assert response.read(4) == b"some"

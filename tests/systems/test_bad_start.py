@@ -15,7 +15,7 @@ from .system import started
 
 pytestmark = pytest.mark.integration
 
-PATIENCE = {"FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS": "1"}
+PATIENCE = {"FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS": "5"}
 LISTEN = """#!/bin/sh
 exec /opt/fairlead/bin/python3 -c '
 from http.server import HTTPServer, SimpleHTTPRequestHandler

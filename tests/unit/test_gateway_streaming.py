@@ -314,7 +314,7 @@ ENDINGS: dict[str, tuple[Ending, str]] = {
         lambda made, upload: (upload.send(bytes(1000)), upload.was_closed(), made.runtime.next()),
         "Function.ResponseSizeTooLarge: .* 500 bytes",
     ),
-    "too late": (lambda made, upload: None, "Task timed out after 1.00 seconds"),
+    "too late": (lambda made, upload: None, "Task timed out after 3.00 seconds"),
 }
 
 
@@ -330,7 +330,7 @@ def test_an_answer_without_a_proper_end_is_incomplete_to_the_client_and_the_line
 ) -> None:
     is_late = words.startswith("Task")
     with (
-        chain(timeout_s=1 if is_late else PATIENCE_S, stream_limit=500) as made,
+        chain(timeout_s=3 if is_late else PATIENCE_S, stream_limit=500) as made,
         browsing(made, protocol=protocol) as browser,
     ):
         upload = made.runtime.begin(made.runtime.take(), {"statusCode": 200}, b"some")

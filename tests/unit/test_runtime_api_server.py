@@ -52,7 +52,7 @@ def test_next_waits_for_an_invocation_and_brings_what_the_platform_sends(functio
     assert (said.status, said.body) == (200, b'{"a": 1}')
     fields = {name.lower(): value for name, value in said.fields.items()}
     assert fields["content-type"] == "application/json"
-    assert 0 <= int(fields["lambda-runtime-deadline-ms"]) - before - 10_000 < 10_000
+    assert 0 <= int(fields["lambda-runtime-deadline-ms"]) - before - PATIENCE_S * 1000 < 60_000
     assert fields["lambda-runtime-invoked-function-arn"].startswith("arn:aws:lambda:")
     assert fields["lambda-runtime-trace-id"].startswith("Root=1-")
     assert fields["lambda-runtime-invocation-id"] != fields["lambda-runtime-aws-request-id"]
@@ -260,10 +260,10 @@ TIMEOUTS: dict[str, Callable[[ScriptedRuntime], object]] = {
 
 @pytest.mark.parametrize("steps", TIMEOUTS.values(), ids=TIMEOUTS)
 def test_a_timeout_is_told_as_lambda_tells_it(steps: Callable[[ScriptedRuntime], object]) -> None:
-    function = ScriptedFunction(timeout_s=0.25)
+    function = ScriptedFunction(timeout_s=1)
     invoking = function.invoking()
     kept = steps(function.runtime)
-    assert invoking.end()[:2] == (200, b"Task timed out after 0.25 seconds")
+    assert invoking.end()[:2] == (200, b"Task timed out after 1.00 seconds")
     function.stop()
     del kept
 
@@ -456,7 +456,7 @@ def test_a_stream_that_ends_with_its_process_is_an_exit_error(
 
 
 def test_a_stream_is_cut_when_the_time_is_up() -> None:
-    function = ScriptedFunction(timeout_s=0.25)
+    function = ScriptedFunction(timeout_s=1)
     invoking = function.invoking()
     upload = function.runtime.stream(function.runtime.take())
     upload.send(b"some")
@@ -465,7 +465,7 @@ def test_a_stream_is_cut_when_the_time_is_up() -> None:
     assert stream.read() == b"some"
     with pytest.raises(AnswerCut):
         stream.read()
-    assert invoking.end().body == b"Task timed out after 0.25 seconds"
+    assert invoking.end().body == b"Task timed out after 1.00 seconds"
     function.stop()
 
 
