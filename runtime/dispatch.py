@@ -24,7 +24,7 @@ HIDDEN_FROM_APP = (
     "_LAMBDA_TELEMETRY_LOG_FD",
     "_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET",
 )
-# Handed from `bootstrap` to us. Lambda refuses customer variables that begin with an underscore, so none can be forged.
+# Handed from `bootstrap` to us. `bootstrap` removes those that were given.
 PRIVATE_PREFIX = "_FAIRLEAD_"
 # What `bootstrap` hands on under the private prefix, because the interpreter would use it, or would set it, for itself
 # and its child processes, where there is no locale like LANG's (PEP 538); or because bash counts in it (SHLVL).

@@ -117,8 +117,9 @@ def test_the_app_gets_its_environment_as_it_was_given(
 ) -> None:
     """Whatever its variables are called, and nothing more; when it is started again, too."""
     mine = {**dict.fromkeys(own_names(), "mine"), **given}
+    forged = {"_FAIRLEAD_APP_PID": "1", "_FAIRLEAD_APP_STDERR": "0", "_FAIRLEAD_SHLVL": "9", "_FAIRLEAD_OTHER": "x"}
     command = [PYTHON, "-S", str(CHECKOUT / "tests/apps/state.py")]
-    environment = {**mine, **temporary(tmp_path, way)}
+    environment = {**mine, **temporary(tmp_path, way), **forged}
     process = start_bootstrap(api, arguments=command, environment=environment)
     usual = {"PATH", "TMPDIR", "LAMBDA_TASK_ROOT", "FAIRLEAD_PORT", "PORT", MARK}
     usual |= {f"AWS_LAMBDA_FUNCTION_{name}" for name in ("NAME", "MEMORY_SIZE", "VERSION")}
