@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .dispatch import app_environment, choose_work
+from .dispatch import choose_work
 from .errors import InitFault
 from .messages import is_token
 from .values import NamedTuple
@@ -253,7 +253,6 @@ class Config(NamedTuple):
 
     command: tuple[str, ...]
     handler: str
-    app_environment: dict[str, str]
     warnings: tuple[str, ...]
     host: str
     port: int
@@ -309,7 +308,7 @@ class Config(NamedTuple):
         if not values["host_header"]:  # as any client would have it that was given the app's address
             has_port = not values["unix_socket"]
             values["host_header"] = _authority(values["host"], values["port"]) if has_port else "localhost"
-        return cls(work.command, work.handler, app_environment(environ, values["port"]), tuple(warnings), **values)
+        return cls(work.command, work.handler, tuple(warnings), **values)
 
 
 def read_settings(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str], list[str]]:

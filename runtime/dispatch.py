@@ -32,6 +32,27 @@ KEPT_BY_BOOTSTRAP = ("LD_PRELOAD", "LC_CTYPE", "SHLVL")
 EXEC_WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
 # In the function's folder: Python of the user's between the event and the app.
 HOOK_FILE = "fairlead_hooks.py"
+# Of the environment's variables those that are needed for as long as the process lives. None of them is a secret, nor
+# one of the function's own.
+PLATFORM_VARIABLES = (
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+    "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "AWS_LAMBDA_LOG_FORMAT",
+    "AWS_LAMBDA_LOG_GROUP_NAME",
+    "AWS_LAMBDA_LOG_LEVEL",
+    "AWS_LAMBDA_LOG_STREAM_NAME",
+    "AWS_LAMBDA_MAX_CONCURRENCY",
+    "AWS_LAMBDA_RUNTIME_API",
+    "AWS_XRAY_DAEMON_ADDRESS",
+    "LAMBDA_TASK_ROOT",
+    "PYTHONPATH",
+    "TMPDIR",
+    "_LAMBDA_TELEMETRY_LOG_FD",
+)
+# The variables that this process was started with. User code may change `posix.environ`.
+_FOUND = dict(posix.environ)
 
 
 class Work(NamedTuple):
@@ -185,6 +206,24 @@ def is_same_file(one: str, other: str) -> bool:
     except (OSError, ValueError):
         return False
     return (left.st_dev, left.st_ino) == (right.st_dev, right.st_ino)
+
+
+def found_environment() -> dict[str, str]:
+    """The environment that this process was started with.
+
+    Whoever asks for it must have let go of it when user code runs. That code's error trackers and loggers show the
+    local variables of the frames below it, and credentials are in here.
+    """
+    return {_text(name): _text(value) for name, value in _FOUND.items()}
+
+
+def _text(octets: bytes) -> str:
+    return octets.decode("utf-8", "surrogateescape")
+
+
+def platform_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """What the platform says of the function and of where it runs: what may be at hand while user code runs."""
+    return {name: environ[name] for name in PLATFORM_VARIABLES if name in environ}
 
 
 def app_environment(environ: Mapping[str, str], port: int) -> dict[str, str]:

@@ -10,9 +10,9 @@ import sys
 
 from .c_modules import signal
 from .config import Config
-from .dispatch import EarlyStart
+from .dispatch import EarlyStart, app_environment, found_environment, platform_variables
 from .errors import EnvironmentLost, InitFault, ProtocolError, RuntimeApiFault, SnapshotFault
-from .logs import Log
+from .logs import Log, wants_json
 from .runtime_api import RuntimeApi
 
 TYPE_CHECKING = False
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run until the end. ``sys.argv`` is: ``-c``, `bootstrap`'s own path, its arguments."""
-    environ = {_text(name): _text(value) for name, value in posix.environ.items()}
-    log = Log(as_json=environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON")
+    environ = platform_variables(found_environment())
+    log = Log(wants_json(environ))
     status = 1
     try:
         if environ.get("AWS_LAMBDA_RUNTIME_API"):
             run(environ, sys.argv[1:], log)
         else:
-            become_app(environ, sys.argv[1:])
+            become_app(sys.argv[1:])
     except SnapshotFault as fault:
         status = fault.exit_code  # posted and logged already
     except (RuntimeApiFault, ProtocolError, EnvironmentLost, InitFault) as fault:
@@ -41,27 +41,30 @@ def main() -> None:
     posix._exit(status)  # nothing is left to flush, and the stderr thread would be waited for
 
 
-def become_app(environ: Mapping[str, str], argv: list[str]) -> None:
+def become_app(argv: list[str]) -> None:
     """Not on Lambda, and without bash: be the app, as `bootstrap` is there. Raises ``InitFault``: nothing to run."""
     import os  # for execvpe; only where no start is counted
 
-    config = Config.from_env(environ, argv[1:], argv[0] if argv else "")
+    config = Config.from_env(found_environment(), argv[1:], argv[0] if argv else "")
     if not config.command:
         raise InitFault("Runtime.HandlerNotFound", "outside of Lambda only a command can be run, not a handler")
     for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by CPython, and exec would hand that on
         signal.signal(ignored, signal.SIG_DFL)
     try:
-        os.execvpe(config.command[0], config.command, config.app_environment)
+        os.execvpe(config.command[0], config.command, app_environment(found_environment(), config.port))
     except OSError as error:
         raise InitFault("Runtime.AppExited", f"{config.command[0]} cannot be started: {error.strerror}") from error
 
 
 def run(environ: Mapping[str, str], argv: list[str], log: Log) -> None:
-    """Serve invocations, in the mode that the configuration decides. Returns when the start failed."""
+    """Serve invocations, in the mode that the configuration decides. Returns when the start failed.
+
+    ``environ`` has ``platform_variables`` only, here and in all that is called: the frames of it are below user code.
+    """
     api = RuntimeApi(environ["AWS_LAMBDA_RUNTIME_API"], log)
-    early = EarlyStart.from_env(environ)
+    early = EarlyStart.from_env(found_environment())
     try:
-        config = Config.from_env(environ, argv[1:], argv[0] if argv else "")
+        config = Config.from_env(found_environment(), argv[1:], argv[0] if argv else "")
     except InitFault as fault:
         if early.pid:
             from .web.app_process import signal_group
@@ -81,7 +84,3 @@ def run(environ: Mapping[str, str], argv: list[str], log: Log) -> None:
         from .python.mode import run_handler
 
         run_handler(config, environ, argv, api, log)
-
-
-def _text(octets: bytes) -> str:
-    return octets.decode("utf-8", "surrogateescape")

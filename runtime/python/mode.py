@@ -9,7 +9,7 @@ from __future__ import annotations
 import posix
 import sys
 
-from ..dispatch import EXEC_WRAPPER, is_same_file, users_environment
+from ..dispatch import EXEC_WRAPPER, found_environment, is_same_file, users_environment
 from ..errors import InitFault, SnapshotFault
 from ..extension import register
 from ..loop import serve
@@ -39,7 +39,7 @@ LAYER = "/opt/python"  # where layers with packages for Python have them
 def run_handler(config: Config, environ: Mapping[str, str], argv: list[str], api: RuntimeApi, log: Log) -> None:
     """Serve invocations with the handler. The process ends here, with the user's exit code if there is one."""
     try:
-        become_wrapped(environ, argv)
+        become_wrapped(argv)
         logs = prepare(config, environ, argv, log)
     except InitFault as fault:
         api.fail_init(fault)
@@ -116,15 +116,16 @@ def choose_codec(name: str) -> Codec:
         raise InitFault("Runtime.InvalidConfig", message) from None
 
 
-def become_wrapped(environ: Mapping[str, str], argv: list[str]) -> None:
+def become_wrapped(argv: list[str]) -> None:
     """Honour AWS_LAMBDA_EXEC_WRAPPER, which ``provided.*`` leaves to us: once, around the process of the handler.
 
     The wrapper gets our own command line and runs it, in whatever environment it has made. Returns if there is none.
     """
-    wrapper = environ.get(EXEC_WRAPPER, "")
+    found = found_environment()
+    wrapper = found.get(EXEC_WRAPPER, "")
     if not wrapper or is_same_file(wrapper, argv[0]):
         return
-    inherited = {name: value for name, value in users_environment(environ).items() if name != EXEC_WRAPPER}
+    inherited = {name: value for name, value in users_environment(found).items() if name != EXEC_WRAPPER}
     try:
         posix.execve(wrapper, [wrapper, *argv], inherited)
     except OSError as error:
@@ -134,10 +135,7 @@ def become_wrapped(environ: Mapping[str, str], argv: list[str]) -> None:
 
 def prepare(config: Config, environ: Mapping[str, str], argv: list[str], log: Log) -> HandlerLogs:
     """Make this interpreter one in which the user's code finds what it finds on Lambda's managed runtime."""
-    given = users_environment(environ)
-    if "LC_CTYPE" in environ:  # what CPython sets where there is no locale (PEP 538) is what any Python process has
-        given["LC_CTYPE"] = environ["LC_CTYPE"]
-    _put_back(given, environ)
+    _put_back()
     logs = handler_logs.install(environ)
     customise(environ, log)
     sys.path[:0] = [*code_folders(environ), *python_path(environ)]
@@ -147,16 +145,20 @@ def prepare(config: Config, environ: Mapping[str, str], argv: list[str], log: Lo
     return logs
 
 
-def _put_back(given: Mapping[str, str], environ: Mapping[str, str]) -> None:
-    """Make the process's environment ``given``; it is ``environ``. There are two of it, which have to agree.
+def _put_back() -> None:
+    """Make the process's environment the user's. There are two of it, which have to agree.
 
     ``os.environ`` will be made of the one dictionary; C libraries, and child processes that are given none, have the
     other.
     """
-    for name in environ.keys() - given.keys():
+    found = found_environment()
+    given = users_environment(found)
+    if "LC_CTYPE" in found:  # what CPython sets where there is no locale (PEP 538) is what any Python process has
+        given["LC_CTYPE"] = found["LC_CTYPE"]
+    for name in found.keys() - given.keys():
         posix.environ.pop(name.encode(), None)
         posix.unsetenv(name)
-    for name, value in given.items() - environ.items():
+    for name, value in given.items() - found.items():
         posix.environ[name.encode()] = value.encode("utf-8", "surrogateescape")
         posix.putenv(name, value)
 

@@ -51,7 +51,9 @@ DRAIN_WAIT_S = 0.05
 class AppProcess:
     """The app's process, over all of its restarts."""
 
-    def __init__(self, command: tuple[str, ...], environment: Mapping[str, str], record: str, log: Log) -> None:
+    def __init__(
+        self, command: tuple[str, ...], environment: Callable[[], Mapping[str, str]], record: str, log: Log
+    ) -> None:
         self._command = command
         self._environment = environment
         self._record = record
@@ -99,11 +101,13 @@ class AppProcess:
         self._started(pid, reader)
 
     def _spawn(self, actions: Sequence[tuple[object, ...]]) -> int:
+        environment = self._environment()
+
         def spawn(command: tuple[str, ...]) -> int:
             return posix.posix_spawnp(
                 command[0],
                 command,
-                self._environment,
+                environment,
                 file_actions=actions,
                 setpgroup=0,
                 setsigmask=(),

@@ -7,6 +7,7 @@ import posix
 import time
 
 from ..c_modules import signal
+from ..dispatch import app_environment, found_environment
 from ..errors import InitFault
 from ..extension import register
 from ..loop import serve
@@ -35,7 +36,8 @@ ENDING = (signal.SIGTERM, signal.SIGINT)
 def run_app(config: Config, environ: Mapping[str, str], early: EarlyStart, api: RuntimeApi, log: Log) -> None:
     """Start the app, or adopt the one that `bootstrap` started, and serve. Returns when the start failed."""
     record = environ.get("TMPDIR", "/tmp") + "/.fairlead-app"
-    process = AppProcess(config.command, config.app_environment, record, log)
+    # Asked for with each start: hooks run above this frame, and what the app may know is more than they may show.
+    process = AppProcess(config.command, lambda: app_environment(found_environment(), config.port), record, log)
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # in this thread, and in those that it starts
     try:
         if early.pid:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from runtime.config import Config
+from runtime.dispatch import app_environment
 from runtime.errors import InitFault
 from tests.fakes.bash import OF_BASH, own_names
 from tests.fakes.process import CHECKOUT
@@ -108,7 +109,8 @@ def test_bash_and_python_decide_alike(name: str, root: Path) -> None:
         by_python = None
     else:
         # A handler module is run on Lambda only, so outside of it both have nothing to run.
-        by_python = output_of(list(config.command), config.app_environment, root) if config.command else None
+        app = app_environment(environment, config.port)
+        by_python = output_of(list(config.command), app, root) if config.command else None
     assert by_bash == by_python == expected(case)
 
 

@@ -187,7 +187,9 @@ class RestartedApp:
 
 def test_the_end_of_an_app_is_not_lost_to_a_doubt_about_it(tmp_path: Path) -> None:
     """Managed Instances: a poller doubts the app just when it dies. The owner looks before it hears of the death."""
-    process = AppProcess(("/bin/sh", "-c", "exit 3"), {"PATH": os.environ["PATH"]}, str(tmp_path / "record"), Log())
+    process = AppProcess(
+        ("/bin/sh", "-c", "exit 3"), lambda: {"PATH": os.environ["PATH"]}, str(tmp_path / "record"), Log()
+    )
     app, probe = RestartedApp(), WatchedConnection()
     reader, writer = os.pipe()
     process.start()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runtime.config import SETTINGS
+from runtime.dispatch import PLATFORM_VARIABLES
 
 ROOT = Path(__file__).parents[2]
 RUNTIME = ROOT / "runtime"
@@ -132,6 +133,18 @@ def test_start_up_imports_stay_within_the_budget(module: str) -> None:
     done = subprocess.run([sys.executable, "-ISB", "-c", code], capture_output=True, text=True, check=True, timeout=60)
     foreign = {name for name in done.stdout.split() if name.split(".")[0] != "runtime"}
     assert foreign <= START_BUDGET
+
+
+def test_each_variable_that_is_read_while_user_code_runs_is_kept_for_that() -> None:
+    """dispatch.py and config.py read the whole environment, before. All else reads what is left of it then."""
+    read = set()
+    for path in modules():
+        if path.name not in ("dispatch.py", "config.py", "wsgi.py"):
+            text = path.read_text()
+            read |= set(re.findall(r'environ(?:\.get\(|\[)"(\w+)"', text))
+            read |= {f"AWS_LAMBDA_{name}" for name in re.findall(r'\bvalue\("([A-Z_]+)"\)', text)}
+    assert {"LAMBDA_TASK_ROOT", "AWS_LAMBDA_LOG_GROUP_NAME"} < read
+    assert read - set(PLATFORM_VARIABLES) == set()
 
 
 def documented_rows(page: str) -> dict[str, list[str]]:
