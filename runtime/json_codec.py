@@ -6,6 +6,8 @@ public ones call. Where ``_json`` is missing (another Python than CPython) the p
 
 from __future__ import annotations
 
+from .standard import standard_library
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +99,8 @@ def _scan(text: str, start: int) -> tuple[object, int]:
         except (ValueError, SystemError):
             # Either it is not JSON, or a number has too many digits: the scanner that bounds them finds out.
             # CPython 3.11 raises SystemError for what is not JSON, until json.decoder has been imported once.
-            import json.decoder  # noqa: F401
+            with standard_library:
+                import json.decoder  # noqa: F401
 
             return _scanner_of_long_numbers(text, start)
     except StopIteration as error:  # how the C scanner says that no value begins here
@@ -147,7 +150,8 @@ def _make_scanner(parse_int: Callable[[str], Any]) -> Scanner:
     if _json:
         scanner: Scanner = _json.make_scanner(_ScannerSettings(parse_int))
         return scanner
-    import json  # only where there is no _json
+    with standard_library:
+        import json  # only where there is no _json
 
     decoder: Any = json.JSONDecoder(parse_int=parse_int, parse_float=_float, parse_constant=_constant)
     return lambda text, start: decoder.scan_once(text, start)
@@ -159,7 +163,8 @@ def _make_encoder(quoting: Callable[[str], str], ensure_ascii: bool) -> Encoder:
         # The first argument None: no bookkeeping against cycles, which JSON texts cannot have.
         encode = _json.make_encoder(None, _unknown, quoting, None, ":", ",", False, False, False)
         return lambda value: "".join(encode(value, 0))
-    import json  # only where there is no _json
+    with standard_library:
+        import json  # only where there is no _json
 
     return json.JSONEncoder(
         ensure_ascii=ensure_ascii, check_circular=False, allow_nan=False, separators=(",", ":"), default=_unknown

@@ -11,6 +11,7 @@ import posix
 import time
 
 from .json_codec import dumps
+from .standard import standard_library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def write_all(descriptor: int, octets: bytes | memoryview) -> None:
 
 def _await_room(descriptor: int) -> None:
     """A child process can have made the pipe that we share with it non-blocking, as Node does."""
-    import select
+    with standard_library:
+        import select
 
     poller = select.poll()
     poller.register(descriptor, select.POLLOUT)

@@ -14,6 +14,7 @@ from .dispatch import EarlyStart, app_environment, found_environment, platform_v
 from .errors import EnvironmentLost, InitFault, ProtocolError, RuntimeApiFault, SnapshotFault
 from .logs import Log, wants_json
 from .runtime_api import RuntimeApi
+from .standard import standard_library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def main() -> None:
     except (RuntimeApiFault, ProtocolError, EnvironmentLost, InitFault) as fault:
         log("ERROR", f"the process ends: {fault}")
     except BaseException as error:
-        from .report import trace_of  # only when something is broken
+        with standard_library:
+            from .report import trace_of  # only when something is broken
 
         log("ERROR", trace_of(error))
     posix._exit(status)  # nothing is left to flush, and the stderr thread would be waited for

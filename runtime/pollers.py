@@ -14,6 +14,7 @@ import time
 from .c_modules import signal
 from .errors import RuntimeApiFault
 from .runtime_api import RuntimeApi
+from .standard import standard_library
 from .waiting import Blocking
 from .web.app_process import POLL_S, describe_status
 from .web.processes import is_running
@@ -131,7 +132,8 @@ class Pollers:
         try:
             self._poll(share)
         except BaseException as error:
-            from .report import trace_of  # only when something is broken
+            with standard_library:
+                from .report import trace_of  # only when something is broken
 
             self._log("ERROR", trace_of(error))
         finally:

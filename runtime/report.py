@@ -14,6 +14,7 @@ import posix
 
 from .errors import Fault, InvocationFault
 from .json_codec import dumps, dumps_ascii
+from .standard import standard_library
 from .values import NamedTuple
 
 TYPE_CHECKING = False
@@ -70,9 +71,10 @@ def internal_fault(error: BaseException) -> InvocationFault:
 
 def trace_of(error: BaseException) -> str:
     """The traceback as text."""
-    import traceback  # 2-9 ms, needed only when something is broken
+    with standard_library:  # all of it: source lines are read with modules that are imported then
+        import traceback  # 2-9 ms, needed only when something is broken
 
-    return "".join(traceback.format_exception(error))
+        return "".join(traceback.format_exception(error))
 
 
 def user_fault(kind: type[AnyFault], error: BaseException, error_type: str = "", message: str = "") -> AnyFault:
@@ -149,12 +151,14 @@ def _notes(error: BaseException) -> tuple[str, ...]:
 
 def frames_of(trace: TracebackType | None) -> list[tuple[str, int, str, str]]:
     """Path, line number, function and source line of each call in the user's code, the innermost last."""
-    import traceback  # 3-9 ms, needed only when something was raised
+    with standard_library:
+        import traceback  # 3-9 ms, needed only when something was raised
 
     walked = [(frame, line) for frame, line in traceback.walk_tb(trace) if not _is_machinery(frame)]
     while walked and walked[0][0].f_globals.get("__package__") == "asyncio":
         del walked[0]  # how we call an ``async def``; further in it is the user who calls asyncio
-    summaries = traceback.StackSummary.extract(iter(walked))
+    with standard_library:  # source lines are read with modules that are imported then
+        summaries = traceback.StackSummary.extract(iter(walked))
     return [(item.filename, item.lineno or 0, item.name, item.line or "") for item in summaries]
 
 
@@ -167,7 +171,8 @@ def _is_machinery(frame: FrameType) -> bool:
 
 def _stack_lines(exceptions: list[_Exception]) -> Iterator[str]:
     """The strings of ``stackTrace``: first those that the managed runtime has, then what it leaves out."""
-    import traceback
+    with standard_library:
+        import traceback
 
     room = USER_TEXT_LIMIT
     for one in exceptions:

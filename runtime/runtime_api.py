@@ -47,6 +47,7 @@ from .invocation import (
     StreamedResult,
 )
 from .messages import HttpRequest, HttpResponse, is_field_value
+from .standard import standard_library
 from .waiting import now
 
 TYPE_CHECKING = False
@@ -111,7 +112,8 @@ class RuntimeApi:
         """Report the invocation as failed, and log it."""
         if not fault.is_logged:
             self._log("ERROR", f"{fault.error_type}: {fault.message}", invocation.request_id)
-        from .report import error_document, xray_cause  # 0.2 ms of a start that mostly goes well
+        with standard_library:
+            from .report import error_document, xray_cause  # 0.2 ms of a start that mostly goes well
 
         described = [(ERROR_TYPE, fault.error_type), (XRAY_ERROR_CAUSE, xray_cause(fault)), *_echo(invocation)]
         fields = [("Content-Type", "application/json"), *self._sendable(described, invocation.request_id)]
@@ -150,7 +152,8 @@ class RuntimeApi:
 
     def _report(self, path: str, fault: Fault) -> None:
         """Post what keeps the function from starting."""
-        from .report import error_document
+        with standard_library:
+            from .report import error_document
 
         body = error_document(fault)
         fields = [("Content-Type", "application/json"), *self._sendable([(ERROR_TYPE, fault.error_type)])]
@@ -167,7 +170,8 @@ class RuntimeApi:
 
         Raises ``InvocationFault`` when the content type is none, and ``RuntimeApiFault``.
         """
-        from .response_stream import STREAM_LINES, ResponseStream  # for those that stream
+        with standard_library:
+            from .response_stream import STREAM_LINES, ResponseStream  # for those that stream
 
         if not is_field_value(content_type):  # whoever took it from the user's code has looked at it, or should have
             raise _unsendable(f"the content type must be text on one line, and not {content_type!r:.100}")
@@ -217,7 +221,8 @@ class RuntimeApi:
             else:
                 if not fault.is_logged:
                     self._log("ERROR", f"{fault.error_type}: {fault.message}", invocation.request_id)
-                from .report import error_document
+                with standard_library:
+                    from .report import error_document
 
                 described = dict(self._sendable([(ERROR_TYPE, fault.error_type)], invocation.request_id))
                 document = error_document(fault, invocation.request_id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ..invocation import PAYLOAD_LIMIT
 from ..json_codec import loads
+from ..standard import standard_library
 from ..values import NamedTuple
 from . import alb, http_api, lattice, rest_api, shapes, trigger, warnings, websocket
 from .binary import LARGE
@@ -117,7 +118,8 @@ def event_of(payload: bytes) -> object:
     """
     if len(payload) < LARGE:
         return loads(payload)
-    from .large_body import event_of as with_body_apart  # many functions never get an upload
+    with standard_library:
+        from .large_body import event_of as with_body_apart  # many functions never get an upload
 
     return with_body_apart(payload)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import binascii
 
+from ..standard import standard_library
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +58,8 @@ def _fast_pair() -> tuple[Callable[..., Any], Callable[..., Any]] | None:
         _is_known = True
         try:
             # Not the package around it, which brings version comparison and more.
-            from pybase64._pybase64 import b64decode, b64encode  # type: ignore[import-not-found,unused-ignore]
+            with standard_library:
+                from pybase64._pybase64 import b64decode, b64encode  # type: ignore[import-not-found,unused-ignore]
 
             _fast = b64encode, b64decode
         except ImportError:

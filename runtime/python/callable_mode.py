@@ -6,6 +6,7 @@ import time
 
 from ..c_modules import signal
 from ..errors import InitFault
+from ..standard import standard_library
 from ..web.parts import WebParts
 from ..web.surroundings import hooks_of
 from .lambda_context import Function, LambdaContext
@@ -65,14 +66,16 @@ def make_callable_handler(config: Config, environ: Mapping[str, str], logs: Hand
     app: App
     loop = None
     if interface_of(application, config) == "asgi":
-        from .asgi import AsgiApp
-        from .event_loop import EventLoop
+        with standard_library:
+            from .asgi import AsgiApp
+            from .event_loop import EventLoop
 
         loop = EventLoop()
         state = started(application, loop, config, log)
         app = AsgiApp(application, loop, state, rules, current, log)
     else:
-        from .wsgi import WsgiApp
+        with standard_library:
+            from .wsgi import WsgiApp
 
         app = WsgiApp(application, rules, current)
     parts = WebParts(config, environ, log, hooks_of(environ), began, time.time(), lambda: 0, current.decode)
@@ -81,9 +84,11 @@ def make_callable_handler(config: Config, environ: Mapping[str, str], logs: Hand
 
 def started(application: Callable[..., Any], loop: EventLoop, config: Config, log: Log) -> dict[str, Any] | None:
     """Have the app start, and see to it that it is told of its end. Its state, or None. Raises ``InitFault``."""
-    import atexit  # in C, and used here alone
+    with standard_library:
+        import atexit  # in C, and used here alone
 
-    from .lifespan import Lifespan
+    with standard_library:
+        from .lifespan import Lifespan
 
     lifespan = Lifespan(application, loop)
     lifespan.start()

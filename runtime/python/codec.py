@@ -12,6 +12,7 @@ import marshal
 import sys
 
 from ..json_codec import quote_large
+from ..standard import standard_library
 from ..values import NamedTuple
 
 TYPE_CHECKING = False
@@ -58,7 +59,8 @@ def decode_text(text: str) -> object:
         raise ValueError("it is nested too deeply") from None
     except (StopIteration, ValueError, SystemError):
         pass  # whatever it is, it is said better below; SystemError is CPython 3.11's until json.decoder was imported
-    import json  # 6 ms, only for what is no JSON: its errors name line and column
+    with standard_library:
+        import json  # 6 ms, only for what is no JSON: its errors name line and column
 
     return json.loads(text, parse_constant=_constant)
 
@@ -103,7 +105,8 @@ def _quote_large(text: str) -> bytes:
 
 def orjson_codec() -> Codec:
     """orjson, as far as it goes: what it refuses takes the ordinary way. Raises ``ImportError``."""
-    import orjson  # the user's choice: 14 ms
+    with standard_library:
+        import orjson  # the user's choice: 14 ms
 
     def default(value: Any) -> object:
         if isinstance(value, bytes):
@@ -245,7 +248,8 @@ def _make_encoder() -> Encoder:
         # markers, default, encoder, indent, key_separator, item_separator, sort_keys, skipkeys, allow_nan
         spell = _json.make_encoder(None, _refused, _quote, None, _KEYS, _ITEMS, False, False, False)
         return lambda value: "".join(spell(value, 0))
-    import json  # only where there is no _json
+    with standard_library:
+        import json  # only where there is no _json
 
     return json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_refused).encode
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from ..errors import EnvironmentLost, InvocationFault, ResponseTooLarge
 from ..invocation import PAYLOAD_LIMIT, RAW_STREAM_TYPE, Result
 from ..report import text_of, user_fault
+from ..standard import standard_library
 from .lambda_context import LambdaContext
 from .module import ending
 from .trace_variable import TraceVariable
@@ -53,7 +54,8 @@ class Writing:
 
         Raises ``InvocationFault`` for a content type that cannot be sent.
         """
-        from .stream_writer import StreamWriter  # for the few that stream in this way
+        with standard_library:
+            from .stream_writer import StreamWriter  # for the few that stream in this way
 
         if self.file:
             raise RuntimeError("an invocation has one answer, and response_stream was called before")
@@ -140,7 +142,8 @@ class PythonHandler:
         return self._loop or self._start_loop()
 
     def _start_loop(self) -> EventLoop:
-        from .event_loop import EventLoop
+        with standard_library:
+            from .event_loop import EventLoop
 
         self._loop = EventLoop()
         return self._loop
@@ -148,7 +151,8 @@ class PythonHandler:
     def _result(self, returned: object) -> Result | StreamedResult:
         """What was returned, as what is posted."""
         if is_streamed(returned):
-            from .stream import streamed
+            with standard_library:
+                from .stream import streamed
 
             return streamed(returned, self._the_loop, self._reported, self._pads)
         result = Result(returned, "application/unknown") if isinstance(returned, bytes) else self._json(returned)

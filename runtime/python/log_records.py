@@ -14,6 +14,7 @@ from ..errors import InvocationFault
 from ..json_codec import dumps
 from ..logs import indented, stamp
 from ..report import name_of, text_of, user_fault
+from ..standard import standard_library
 from .log_output import ERROR, rank
 
 TYPE_CHECKING = False
@@ -192,9 +193,12 @@ def _exception_of(record: logging.LogRecord) -> ExcInfo | None:
 
 def _error_fields(exception: ExcInfo) -> dict[str, Any]:
     _, error, trace = exception
-    # What belongs to the exception beside its stack is told as the error document tells it.
-    frames = user_fault(InvocationFault, error).stack if _has_more_than_frames(error) else traceback.format_tb(trace)
-    return {"stackTrace": list(frames), "errorType": name_of(error), "errorMessage": text_of(error)}
+    if _has_more_than_frames(error):  # they are told as the error document tells them
+        frames = list(user_fault(InvocationFault, error).stack)
+    else:
+        with standard_library:  # source lines are read with modules that are imported then
+            frames = traceback.format_tb(trace)
+    return {"stackTrace": frames, "errorType": name_of(error), "errorMessage": text_of(error)}
 
 
 def _has_more_than_frames(error: BaseException) -> bool:
@@ -205,6 +209,8 @@ def _has_more_than_frames(error: BaseException) -> bool:
 def _trace_lines(record: logging.LogRecord) -> Iterator[str]:
     exception = _exception_of(record)
     if exception:
-        yield from indented("".join(traceback.format_exception(*exception)))
+        with standard_library:  # source lines are read with modules that are imported then
+            lines = traceback.format_exception(*exception)
+        yield from indented("".join(lines))
     if record.stack_info:
         yield from indented(record.stack_info)

@@ -23,6 +23,7 @@ import time
 
 from ..json_codec import dumps
 from ..logs import Log, indented, stamp, wants_json
+from ..standard import standard_library
 from .log_output import ERROR, Descriptor, Frames, Lines
 
 TYPE_CHECKING = False
@@ -70,7 +71,8 @@ def install(environ: Mapping[str, str], *, is_concurrent: bool = False) -> Handl
     _write_through("stderr", Descriptor(2))
 
     def configure() -> None:
-        from .log_records import configure  # `logging`, which has just been imported by somebody else
+        with standard_library:
+            from .log_records import configure  # `logging`, which has just been imported by somebody else
 
         configure(output, scope.ids, as_json=as_json, level=level)
 
@@ -147,7 +149,8 @@ class _TaskScope:
     """Several at once: the ids of the task or thread. One that a handler starts without its context has none."""
 
     def __init__(self) -> None:
-        from _contextvars import ContextVar  # contextvars is this and collections.abc
+        with standard_library:
+            from _contextvars import ContextVar  # contextvars is this and collections.abc
 
         variable: Any = ContextVar("fairlead_ids", default=NO_IDS)
         self.begin: Callable[[Ids], object] = variable.set
@@ -187,7 +190,8 @@ def _write_through(name: str, descriptor: Descriptor) -> None:
     stream = getattr(sys, name)
     if stream is None:  # the platform closed it
         return
-    import io  # the interpreter has loaded it for its own start
+    with standard_library:
+        import io  # the interpreter has loaded it for its own start
 
     class Whole(io.FileIO):
         """What `python -u` has here drops the rest when the kernel takes a part only."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posix
 import sys
+from _frozen_importlib_external import PathFinder  # importlib.machinery is a file to read
 
 from ..dispatch import EXEC_WRAPPER, found_environment, is_same_file, users_environment
 from ..errors import InitFault, SnapshotFault
@@ -15,6 +16,7 @@ from ..extension import register
 from ..loop import serve
 from ..memory import keep_freed_memory
 from ..report import trace_of
+from ..standard import standard_library
 from ..waiting import now
 from . import logs as handler_logs
 from .codec import Codec, decode, encode, orjson_codec
@@ -49,7 +51,8 @@ def run_handler(config: Config, environ: Mapping[str, str], argv: list[str], api
     if environ.get("AWS_LAMBDA_MAX_CONCURRENCY", "1") == "1":
         serve_alone(config, environ, logs, api, log)
     else:
-        from .pollers import serve_together  # Lambda Managed Instances
+        with standard_library:
+            from .pollers import serve_together  # Lambda Managed Instances
 
         serve_together(config, environ, lambda own_api: serve_alone(config, environ, logs, own_api, log), log)
     del extension
@@ -82,8 +85,9 @@ def serve_alone(config: Config, environ: Mapping[str, str], logs: HandlerLogs, a
 
 
 def _pass_snapshot(api: RuntimeApi, log: Log) -> None:
-    from ..snapstart import pass_snapshot
-    from .snapshot import hooks
+    with standard_library:
+        from ..snapstart import pass_snapshot
+        from .snapshot import hooks
 
     pass_snapshot(api, *hooks(log))
 
@@ -93,7 +97,8 @@ def make_handler(
 ) -> PythonHandler | CallableHandler:
     """What is to be served. Raises ``InitFault``."""
     if ":" in config.handler:
-        from .callable_mode import make_callable_handler
+        with standard_library:
+            from .callable_mode import make_callable_handler
 
         return make_callable_handler(config, environ, logs, log)
     codec = choose_codec(config.json_codec)
@@ -136,9 +141,11 @@ def become_wrapped(argv: list[str]) -> None:
 def prepare(config: Config, environ: Mapping[str, str], argv: list[str], log: Log) -> HandlerLogs:
     """Make this interpreter one in which the user's code finds what it finds on Lambda's managed runtime."""
     _put_back()
-    logs = handler_logs.install(environ)
+    standard_library.guard()
+    logs = handler_logs.install(environ)  # after that: it looks for `logging` in front of all other finders
     customise(environ, log)
     sys.path[:0] = [*code_folders(environ), *python_path(environ)]
+    standard_library.give_way()
     sys.argv[:] = [argv[0], config.handler]
     _add_builtins()
     _forget_own_command()
@@ -184,8 +191,6 @@ def customise(environ: Mapping[str, str], log: Log) -> None:
     _import_quietly("sitecustomize", log)
     folders = python_path(environ)
     if folders:
-        from importlib.machinery import PathFinder
-
         spec = PathFinder.find_spec("sitecustomize", folders)
         if spec:
             sys.modules.pop("sitecustomize", None)
@@ -208,8 +213,7 @@ def _import_quietly(name: str, log: Log) -> None:
 
 def _add_builtins() -> None:
     """``exit`` and ``quit`` come from ``site``, and code that is meant for a console uses them."""
-    import builtins
-
+    builtins = sys.modules["builtins"]
     for name in ("exit", "quit"):
         if not hasattr(builtins, name):
             setattr(builtins, name, sys.exit)

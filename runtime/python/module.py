@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from _frozen_importlib import ModuleSpec, module_from_spec  # importlib.util is a file to read
+from _frozen_importlib_external import spec_from_file_location
 
 from ..errors import InitFault
 from ..report import name_of, text_of, user_fault
+from ..standard import standard_library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ BROUGHT_BY_MANAGED_RUNTIME = {
     "urllib3": "urllib3",
 }
 _MISSING = object()
+# What a handler's module is called whose own name is that of a module which Python needs itself.
+ALIAS = "handler_{}"
 
 
 class ExitAtInit(InitFault):
@@ -39,11 +44,7 @@ class ExitAtInit(InitFault):
 def load(handler: str) -> HandlerFunction:
     """What ``module.function`` or ``module:callable`` names, imported. Raises ``InitFault``, or ``ExitAtInit``."""
     path, _, name = handler.rpartition(":" if ":" in handler else ".")
-    module_name = path.replace("/", ".")
-    if module_name.partition(".")[0] in sys.builtin_module_names:
-        message = f"Cannot use built-in module {path} as a handler module"
-        raise InitFault("Runtime.BuiltInModuleConflict", message)
-    module, function = _import(module_name, name, path)
+    module, function = _import(path.replace("/", "."), name, path)
     if function is _MISSING:
         message = f"Handler '{name}' missing on module '{path}'{_where(module)}"
         raise InitFault("Runtime.HandlerNotFound", message)
@@ -64,12 +65,15 @@ def _where(module: ModuleType) -> str:
 def _import(name: str, attribute: str, shown: str) -> tuple[ModuleType, object]:
     """The module, and the attribute or ``_MISSING``. Whatever the user's code does meanwhile is an ``InitFault``."""
     try:
+        name = _importable(name, shown)
         __import__(name)
         module = sys.modules[name]
         found: object = module
         for part in attribute.split("."):  # of module:callable; in module.function there is one
             found = getattr(found, part, _MISSING)
         return module, found
+    except InitFault:
+        raise
     except ImportError as error:
         message = f"Unable to import module '{shown}': {text_of(error)}{_remedy(error)}"
         raise user_fault(InitFault, error, "Runtime.ImportModuleError", message) from None
@@ -85,6 +89,39 @@ def _import(name: str, attribute: str, shown: str) -> tuple[ModuleType, object]:
         fault = user_fault(ExitAtInit, error, error_type, message)
         fault.exit_code = exit_code or 1
         raise fault from None
+
+
+def _importable(name: str, shown: str) -> str:
+    """The name under which the user's module ``name`` is to be imported: another one, where Python needs that itself.
+
+    Raises ``InitFault`` when it is a module of Python's that the user has not, and whatever the user's code raises.
+    """
+    top, dot, rest = name.partition(".")
+    if top not in sys.stdlib_module_names:
+        return name
+    spec = standard_library.users_place(top)
+    if spec is None and top in sys.builtin_module_names:
+        message = f"Cannot use built-in module {shown} as a handler module"
+        raise InitFault("Runtime.BuiltInModuleConflict", message)
+    if spec is None or (spec.loader and not standard_library.is_taken(top)):
+        return name
+    alias = ALIAS.format(top)
+    _import_from(spec, alias)
+    return alias + dot + rest
+
+
+def _import_from(place: ModuleSpec, alias: str) -> None:
+    """Import a file, or a folder, under a name that is not its own."""
+    folders = place.submodule_search_locations
+    spec: Any
+    if place.loader:
+        spec = spec_from_file_location(alias, place.origin, submodule_search_locations=folders)
+    else:
+        spec = ModuleSpec(alias, None, is_package=True)
+        spec.submodule_search_locations += folders
+    sys.modules[alias] = module_from_spec(spec)
+    if spec.loader:
+        spec.loader.exec_module(sys.modules[alias])
 
 
 def _remedy(error: ImportError) -> str:

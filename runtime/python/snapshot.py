@@ -11,6 +11,7 @@ import sys
 from ..errors import SnapshotFault
 from ..report import text_of, trace_of
 from ..snapstart import AFTER_STATUS, BEFORE_STATUS
+from ..standard import standard_library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def _run(registered: list[Any], error_type: str, exit_code: int, log: Log) -> No
 
 def _reseed() -> None:
     """Every copy of the snapshot has the same state of ``random``, and would draw the same numbers."""
-    random = sys.modules.get("random")
+    with standard_library:  # and no module of the user's that is called so
+        random = sys.modules.get("random")
     if random:
         random.seed()

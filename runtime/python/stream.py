@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from ..errors import ClientGone, InvocationFault
 from ..invocation import RAW_STREAM_TYPE, StreamedResult
+from ..messages import HttpResponse, is_token
+from ..standard import standard_library
 from .watch import Watch
 
 TYPE_CHECKING = False
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterable, Iterator
     from typing import Any, Protocol
 
-    from ..messages import HttpResponse
     from .event_loop import EventLoop
     from .handover import Handover
 
@@ -53,7 +54,8 @@ def streamed(returned: Any, loop: Callable[[], EventLoop], reported: Reported, p
     if "statusCode" not in returned:
         content_type = type_of(returned.get("contentType", RAW_STREAM_TYPE))
         return StreamedResult(StreamedItems(_drawn(returned["body"], loop), reported), content_type)
-    from ..events import STREAM_TYPE  # 3 ms, for these alone
+    with standard_library:
+        from ..events import STREAM_TYPE  # 3 ms, for these alone
 
     prelude, padding = prelude_of(returned, pads)
     return StreamedResult(StreamedItems(_drawn(returned["body"], loop), reported, prelude, padding), STREAM_TYPE)
@@ -61,7 +63,8 @@ def streamed(returned: Any, loop: Callable[[], EventLoop], reported: Reported, p
 
 def prelude_of(answer: dict[str, Any], pads: bool) -> tuple[bytes, bytes]:
     """What goes in front of an HTTP answer's body, and in place of one that is empty. Raises ``InvocationFault``."""
-    from ..events import padding_for, to_prelude
+    with standard_library:
+        from ..events import padding_for, to_prelude
 
     head = _head(answer)
     return to_prelude(head), padding_for(head) if pads else b""
@@ -159,7 +162,8 @@ class _AsyncItems:
     """The pieces of an async iterator."""
 
     def __init__(self, items: AsyncIterable[object], loop: EventLoop) -> None:
-        from .handover import Handover
+        with standard_library:
+            from .handover import Handover
 
         self._handover = Handover(loop)
         self._handover.start(_feed(items, self._handover))
@@ -193,8 +197,6 @@ def _drawn(items: Any, loop: Callable[[], EventLoop]) -> _FirstDrawn:
 
 
 def _head(answer: dict[str, Any]) -> HttpResponse:
-    from ..messages import HttpResponse
-
     if answer.get("isBase64Encoded"):
         raise _unsendable("isBase64Encoded does not apply to what is streamed: yield the bytes as they are")
     status = answer.get("statusCode", 200)
@@ -217,8 +219,6 @@ def _mapping(fields: Any) -> dict[Any, Any]:
 
 
 def _name(name: Any) -> str:
-    from ..messages import is_token
-
     if isinstance(name, str) and is_token(name):
         return name
     raise _unsendable(f"{name!r} cannot be the name of a header (RFC 9110 section 5.1)")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from ..errors import ClientGone, InvocationFault
 from ..invocation import StreamedResult
+from ..standard import standard_library
 from ..waiting import now
 from .stream import octets_of, prelude_of, type_of
 
@@ -131,7 +132,8 @@ class StreamWriter:
         if self._prelude is None:
             self._stream = self._opened(self._content_type)
             return self._stream
-        from ..events import STREAM_TYPE
+        with standard_library:
+            from ..events import STREAM_TYPE
 
         octets, self._padding = prelude_of(self._prelude, self.pads)
         self._content_type = STREAM_TYPE

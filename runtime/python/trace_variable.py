@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import posix
 
+from ..standard import standard_library
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -44,7 +46,8 @@ class TraceVariable:
         """Write over the last value in place. False: it does not fit, or this Python has no ctypes."""
         if not self._place:
             try:
-                import ctypes  # 3 ms, long after the start
+                with standard_library:
+                    import ctypes  # 3 ms, long after the start
 
                 self._putenv = ctypes.CDLL(None).putenv
                 self._place = ctypes.create_string_buffer(PLACE_SIZE)

@@ -17,6 +17,7 @@ import time
 from ..c_modules import signal
 from ..errors import InitFault
 from ..logs import STDERR, write_all
+from ..standard import standard_library
 from .listening import stranger_at
 from .processes import does_group_exist, is_group_running, signal_process, start_time, strays
 
@@ -371,7 +372,8 @@ def describe_status(status: int) -> str:
     code = posix.waitstatus_to_exitcode(status)
     if code >= 0:
         return f"exited with status {code}{SHELL_STATUSES.get(code, '')}"
-    import signal as names  # the wrapper that knows them: 4 ms, and the app is dead anyway
+    with standard_library:
+        import signal as names  # the wrapper that knows them: 4 ms, and the app is dead anyway
 
     try:
         name = names.Signals(-code).name

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from ..memo import Memo
 from ..messages import TEXT_APPLICATION_TYPES, TEXT_SUFFIXES, HttpResponse, header, header_values, is_token
+from ..standard import standard_library
 from ..values import NamedTuple
 
 TYPE_CHECKING = False
@@ -72,7 +73,8 @@ def available() -> tuple[Coding, ...]:
 
 def _zstd() -> Coding | None:
     try:
-        from .libzstd import Encoder as ZstdEncoder  # not at start: it loads the library
+        with standard_library:
+            from .libzstd import Encoder as ZstdEncoder  # not at start: it loads the library
     except (ImportError, OSError):
         return None
 
@@ -93,7 +95,8 @@ def _zstd() -> Coding | None:
 
 def _brotli() -> Coding | None:
     try:
-        import brotli  # type: ignore[import-untyped]  # in a layer that was built --with brotli
+        with standard_library:
+            import brotli  # type: ignore[import-untyped]  # in a layer that was built --with brotli
     except ImportError:
         return None
 
@@ -106,7 +109,8 @@ def _brotli() -> Coding | None:
 
 def _gzip() -> Coding | None:
     try:
-        import zlib  # not at start: most functions never compress
+        with standard_library:
+            import zlib  # not at start: most functions never compress
     except ImportError:  # an interpreter that was built without it
         return None
 

@@ -6,6 +6,7 @@ from ..errors import BadRequest, EnvironmentLost, FunctionFailed, InvocationFaul
 from ..events import STREAM_TYPE, TRIGGER, BinaryBody, detect, event_of, padding_for, to_prelude
 from ..invocation import Invocation, Result, StreamedResult
 from ..messages import HttpResponse
+from ..standard import standard_library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class WebHandler:
         except InvocationFault:
             raise
         except Exception as error:  # MemoryError and RecursionError included: it costs one invocation, not the process
-            from ..report import internal_fault, trace_of  # only when something is broken
+            with standard_library:
+                from ..report import internal_fault, trace_of  # only when something is broken
 
             self._log("ERROR", trace_of(error), invocation.request_id)
             raise internal_fault(error) from error

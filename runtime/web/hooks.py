@@ -26,6 +26,7 @@ from ..events.fields import HOP_BY_HOP
 from ..http1 import render_head
 from ..messages import HttpRequest, HttpResponse
 from ..report import trace_of
+from ..standard import standard_library
 from .app_client import AppAnswer, whole_answer
 
 TYPE_CHECKING = False
@@ -49,7 +50,9 @@ def load(path: str) -> Hooks:
     sys.modules.setdefault("fairlead", sys.modules[messages.__package__])
     root = path.rpartition("/")[0]
     if root not in sys.path:
-        sys.path.append(root)
+        standard_library.guard()
+        sys.path.insert(0, root)
+        standard_library.give_way()
     module = type(sys)(FILE.removesuffix(".py"))
     module.__file__ = path
     try:

@@ -12,6 +12,7 @@ from ..errors import InitFault
 from ..extension import register
 from ..loop import serve
 from ..memory import keep_freed_memory
+from ..standard import standard_library
 from ..waiting import now
 from .app_process import AppProcess
 from .app_server import AppServer
@@ -79,8 +80,9 @@ class WebMode:
         keep_freed_memory()
         parts = WebParts(config, self._environ, log, hooks, began, ready, lambda: self._process.pid)
         if self._environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
-            from ..snapstart import pass_snapshot
-            from .snapshot import app_hooks
+            with standard_library:
+                from ..snapstart import pass_snapshot
+                from .snapshot import app_hooks
 
             pass_snapshot(
                 api, *app_hooks(app, config.host_header, config.before_checkpoint_path, config.after_restore_path)
@@ -88,7 +90,8 @@ class WebMode:
         if self._environ.get(MAX_CONCURRENCY, "1") == "1":
             now(serve(api, parts.handler_of(app)))
         else:
-            from .shared_app import Once, Part, serve_together
+            with standard_library:
+                from .shared_app import Once, Part, serve_together
 
             handler_of = parts._replace(is_first=Once()).handler_of
             part = Part(config, self._environ, handler_of, endings.append, may_block=hooks is not None)

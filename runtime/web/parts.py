@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from ..events import EnvironmentConfig, EventOptions, event_of
+from ..standard import standard_library
 from ..values import NamedTuple
 from .handler import WebHandler
 from .surroundings import observers_of, surrounded
@@ -38,7 +39,8 @@ class WebParts(NamedTuple):
         observers = observers_of(self.config, self.environ, self.app_group)
         if not observers:
             return self._handler(app)
-        from .observation import ObservedApp, ObservedHandler, Start  # only when somebody wants to know
+        with standard_library:
+            from .observation import ObservedApp, ObservedHandler, Start  # only when somebody wants to know
 
         timed = ObservedApp(app)
         start = Start((time.time() - self.began) * 1000, (self.ready - self.began) * 1000)

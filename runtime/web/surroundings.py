@@ -5,6 +5,7 @@ from __future__ import annotations
 import posix
 
 from ..dispatch import HOOK_FILE
+from ..standard import standard_library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ def hooks_of(environ: Mapping[str, str]) -> Hooks | None:
     path = f"{environ.get('LAMBDA_TASK_ROOT') or posix.getcwd()}/{HOOK_FILE}"
     if not posix.access(path, posix.F_OK):
         return None
-    from .hooks import load
+    with standard_library:
+        from .hooks import load
 
     return load(path)
 
@@ -34,29 +36,35 @@ def surrounded(app: App, config: Config, hooks: Hooks | None, log: Log) -> App:
         filter(None, (config.after_response_path, config.before_checkpoint_path, config.after_restore_path))
     )
     if config.error_statuses:
-        from .failing_statuses import FailingStatuses
+        with standard_library:
+            from .failing_statuses import FailingStatuses
 
         app = FailingStatuses(app, config.error_statuses)
     if hooks:
-        from .hooks import Hooked
+        with standard_library:
+            from .hooks import Hooked
 
         if reserved:  # on_request may have made the path from what a client has sent
             app = _guarded(app, reserved, config)
         app = Hooked(app, hooks, log)
     if config.compression:  # outside of the hooks, which see what the app has written
-        from .compressing import Compressing
+        with standard_library:
+            from .compressing import Compressing
 
         app = Compressing(app)
     if config.after_response_path:
-        from .internal_requests import AfterResponse
+        with standard_library:
+            from .internal_requests import AfterResponse
+
 
         app = AfterResponse(app, itself, config.after_response_path, config.host_header, log)
     return _guarded(app, reserved, config) if reserved else app
 
 
 def _guarded(app: App, reserved: tuple[str, ...], config: Config) -> App:
-    from .internal_requests import Reserved
-    from .reserved_paths import ReservedPaths
+    with standard_library:
+        from .internal_requests import Reserved
+        from .reserved_paths import ReservedPaths
 
     return Reserved(app, ReservedPaths(reserved, config.base_path))
 
@@ -65,15 +73,18 @@ def observers_of(config: Config, environ: Mapping[str, str], app_group: Callable
     """Who wants to know about each invocation. ``app_group`` tells the app's process group."""
     observers: list[Observer] = []
     if config.request_log:
-        from . import request_log
+        with standard_library:
+            from . import request_log
 
         observers.append(request_log.write)
     if config.metrics:
-        from . import metrics
+        with standard_library:
+            from . import metrics
 
         observers.append(metrics.writer(environ.get("AWS_LAMBDA_FUNCTION_NAME", ""), app_group))
     if config.tracing:
-        from . import xray
+        with standard_library:
+            from . import xray
 
         observers.append(xray.sender(environ.get("AWS_XRAY_DAEMON_ADDRESS", "")))
     return observers

@@ -18,7 +18,7 @@ RUNTIME = ROOT / "runtime"
 
 # From the bottom up: a module imports from the lines above its own only. `events` is one layer as a whole.
 LAYERS = (
-    {"__init__", "bundled", "values", "c_modules", "memo", "memory", "waiting"},
+    {"__init__", "bundled", "values", "c_modules", "memo", "memory", "standard", "waiting"},
     {"errors", "messages", "invocation", "multiplexer"},
     {"json_codec", "http1", "javascript.module"},
     {"dispatch"},
@@ -121,6 +121,32 @@ def test_imports_inside_the_runtime_are_relative(path: Path) -> None:
         for alias in node.names
     }
     assert names.isdisjoint({"runtime", "fairlead", "local", "layer"})
+
+
+# Before the function's folders are in the path, or where they never are.
+IMPORTS_BEFORE_USER_CODE = {"main.py", "config.py", "dispatch.py"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(RUNTIME)))
+def test_late_imports_find_the_standard_library(path: Path) -> None:
+    """The function's folder may have a module of any name (runtime/standard.py)."""
+    if path.name in IMPORTS_BEFORE_USER_CODE:
+        return
+    tree = ast.parse(path.read_text())
+    guarded = {
+        inner
+        for block in ast.walk(tree)
+        if isinstance(block, ast.With) and ast.unparse(block.items[0]) == "standard_library"
+        for inner in ast.walk(block)
+    }
+    late = {
+        inner
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for inner in ast.walk(function)
+        if isinstance(inner, ast.Import | ast.ImportFrom)
+    }
+    assert [ast.unparse(one) for one in late - guarded] == []
 
 
 @pytest.mark.parametrize("module", ["runtime.main", "runtime.web.mode", "runtime.python.mode"])
