@@ -227,10 +227,11 @@ def platform_variables(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def app_environment(environ: Mapping[str, str], port: int) -> dict[str, str]:
-    """The environment that the app gets, from ours: without what it must not know, with ``PORT``."""
+    """The environment that the app gets, from ours: without what it must not know, with ``PORT`` and unbuffered."""
     hidden = {*HIDDEN_FROM_APP, EXEC_WRAPPER}  # a wrapper is honoured once
     shown = {name: value for name, value in users_environment(environ).items() if name not in hidden}
-    return {**shown, "PORT": str(port)}
+    # Python holds back up to 8 KiB of what is printed to a pipe, and Lambda ends a function without notice.
+    return {"PYTHONUNBUFFERED": "1", **shown, "PORT": str(port)}
 
 
 def users_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -56,7 +56,7 @@ class AppProcess:
         self, command: tuple[str, ...], environment: Callable[[], Mapping[str, str]], record: str, log: Log
     ) -> None:
         self._command = command
-        self._environment = environment
+        self._ask_environment = environment
         self._record = record
         self._log = log
         self._stderr: StderrTail | None = None
@@ -67,6 +67,11 @@ class AppProcess:
         self.pid = 0
         self._born = 0  # when it was started, in clock ticks
         self._outside: list[int] = []  # what had left its group when its end began
+
+    @property
+    def _environment(self) -> Mapping[str, str]:
+        """The app's environment variables. Not kept: whoever holds this object may be a frame below a hook."""
+        return self._ask_environment()
 
     def adopt(self, pid: int, stderr: int) -> None:
         """Take over an app that `bootstrap` started: a child of this very process, since exec keeps the pid."""
@@ -102,7 +107,7 @@ class AppProcess:
         self._started(pid, reader)
 
     def _spawn(self, actions: Sequence[tuple[object, ...]]) -> int:
-        environment = self._environment()
+        environment = self._environment
 
         def spawn(command: tuple[str, ...]) -> int:
             return posix.posix_spawnp(

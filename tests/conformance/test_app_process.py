@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.cases import function_url
 from runtime.web.app_process import read_record, start_time
 from tests.fakes import WAIT_SECONDS, BootstrapProcess, FakeRuntimeApi, app, is_running, start_bootstrap
 from tests.fakes.bash import KEPT_BY_BASH, OF_BASH, own_names
@@ -131,6 +132,25 @@ def test_the_app_gets_its_environment_as_it_was_given(
         assert got == wanted
         os.kill(state["pid"], signal.SIGKILL)
         wait_hung_up(process.port)
+
+
+@WAYS
+def test_what_a_python_app_prints_is_there_at_once(api: FakeRuntimeApi, tmp_path: Path, way: str) -> None:
+    """Without a flush, and while the app runs on; also when it ends without its buffers being written."""
+    process = start(api, "printing.py", tmp_path, way)
+    assert api.wait_answer(api.add_event(function_url("GET", "/first"))).document["body"] == "1"
+    process.wait_output("printed /first\n")
+    api.wait_answer(api.add_event(function_url("GET", "/end")))
+    process.wait_output("printed /end\n")
+    api.wait_answer(api.add_event(function_url("GET", "/again")))  # started again, by Python
+    process.wait_output("printed /again\n")
+
+
+@WAYS
+@pytest.mark.parametrize("own", ["", "x"])
+def test_the_functions_own_wish_to_buffer_is_kept(api: FakeRuntimeApi, tmp_path: Path, way: str, own: str) -> None:
+    start(api, "printing.py", tmp_path, way, PYTHONUNBUFFERED=own)
+    assert api.wait_answer(api.add_event(function_url("GET", "/"))).document.get("body", "") == own
 
 
 @WAYS

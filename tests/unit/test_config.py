@@ -178,7 +178,13 @@ def test_the_app_gets_port_and_not_what_it_must_not_know() -> None:
         "PORT": "3000",
         "NODE_OPTIONS": "--enable-source-maps",
         "LD_PRELOAD": "/opt/lib/x.so",
+        "PYTHONUNBUFFERED": "1",
     }
+
+
+@pytest.mark.parametrize("own", ["", "0", "x"])
+def test_the_function_decides_whether_python_holds_back_what_is_printed(own: str) -> None:
+    assert app_environment({"PYTHONUNBUFFERED": own}, 3000) == {"PYTHONUNBUFFERED": own, "PORT": "3000"}
 
 
 @pytest.mark.parametrize(
@@ -192,7 +198,7 @@ def test_the_app_gets_port_and_not_what_it_must_not_know() -> None:
 def test_what_the_interpreter_has_set_is_taken_back(kept: dict[str, str], seen: dict[str, str]) -> None:
     given = {"LC_CTYPE": "C.UTF-8", "LANG": "en_US.UTF-8", **kept}
     assert users_environment(given) == {"LANG": "en_US.UTF-8", **seen}
-    assert app_environment(given, 3000) == {"LANG": "en_US.UTF-8", "PORT": "3000", **seen}
+    assert app_environment(given, 3000) == {"LANG": "en_US.UTF-8", "PORT": "3000", "PYTHONUNBUFFERED": "1", **seen}
 
 
 @pytest.fixture
