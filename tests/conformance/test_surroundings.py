@@ -8,7 +8,9 @@ import json
 import os
 import signal
 import socket
+import sysconfig
 import time
+import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,9 +19,9 @@ from typing import Any
 import pytest
 
 from bench.cases import function_url
-from tests.fakes import WAIT_SECONDS, Answer, BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
-from tests.fakes.process import free_port
-from tests.fakes.runtime_api import TRACE_ID
+from tests.fakes import Answer, BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
+from tests.fakes.process import APPS, PYTHON, free_port
+from tests.fakes.runtime_api import TRACE_ID, WAIT_SECONDS
 
 Start = Callable[..., BootstrapProcess]
 SEPARATOR = b"\0" * 8
@@ -285,6 +287,37 @@ def test_work_after_the_response_ends_with_the_deadline(api: FakeRuntimeApi) -> 
     api.wait_answer(api.add_event(function_url("GET", "/"), deadline_s=2.5))
     api.wait_next(2)
     assert "work after the response: Runtime.AppTimeout" in process.stderr
+
+
+def directly(process: BootstrapProcess, path: str) -> str:
+    """What the app says, asked beside Fairlead."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{process.port}{path}", timeout=WAIT_SECONDS) as answer:
+        text: str = answer.read().decode()
+    return text
+
+
+def start_uvicorn(api: FakeRuntimeApi, path: str) -> BootstrapProcess:
+    command = f"exec {PYTHON} -m uvicorn --app-dir {APPS} --port $PORT --no-access-log background:app"
+    environment = {"FAIRLEAD_AFTER_RESPONSE_PATH": path, "PYTHONPATH": sysconfig.get_paths()["purelib"]}
+    process = start_bootstrap(api, command=command, environment=environment)
+    assert ask(api, "/work").document["body"] == "answered"
+    return process
+
+
+def test_background_tasks_under_uvicorn_are_over_before_the_next_invocation_is_asked_for(api: FakeRuntimeApi) -> None:
+    process = start_uvicorn(api, "/done")
+    assert directly(process, "/state") == "running"
+    assert len(api.nexts) == 1
+    directly(process, "/release")
+    api.wait_next(2)
+    assert directly(process, "/state") == "over"
+
+
+def test_background_tasks_under_uvicorn_are_not_over_where_the_path_is_none_of_the_apps(api: FakeRuntimeApi) -> None:
+    """uvicorn answers 404 while they run: docs/app.md asks for a route that waits."""
+    process = start_uvicorn(api, "/not-a-route")
+    api.wait_next(2)
+    assert directly(process, "/state") == "running"
 
 
 @pytest.mark.parametrize("mode", ["buffered", "response_stream"])
