@@ -40,14 +40,17 @@ XRAY_REFUSED = 1024 * 1024  # where the managed runtime sends none at all
 
 def error_document(fault: Fault, request_id: str = "") -> bytes:
     """The JSON that is posted for ``fault``: the managed Python runtime's four keys, in its order."""
-    return dumps(
-        {
-            "errorMessage": message_of(fault),
-            "errorType": fault.name or fault.error_type,
-            "requestId": request_id,
-            "stackTrace": list(fault.stack),
-        }
-    )
+    return dumps(document_of(fault, request_id))
+
+
+def document_of(fault: Fault, request_id: str = "") -> dict[str, object]:
+    """The same before it is JSON."""
+    return {
+        "errorMessage": message_of(fault),
+        "errorType": fault.name or fault.error_type,
+        "requestId": request_id,
+        "stackTrace": list(fault.stack),
+    }
 
 
 def message_of(fault: Fault) -> str:

@@ -11,6 +11,7 @@ from ..errors import EnvironmentLost, InvocationFault, ResponseTooLarge
 from ..invocation import PAYLOAD_LIMIT, RAW_STREAM_TYPE, Result
 from ..report import text_of, user_fault
 from ..standard import standard_library
+from . import patchable
 from .lambda_context import LambdaContext
 from .module import ending
 from .trace_variable import TraceVariable
@@ -88,6 +89,8 @@ class PythonHandler:
         self._loop: EventLoop | None = None
         if _is_async(function):
             self._start_loop()  # 34 ms, while Lambda still gives the function a whole processor
+        if patchable.is_patched():
+            self._function = patchable.patched(self._awaiting(function))
 
     async def handle(self, invocation: Invocation) -> Result | StreamedResult:
         """The answer to the invocation. Raises ``InvocationFault``, whatever the user's code does."""
@@ -137,6 +140,15 @@ class PythonHandler:
         if isinstance(fault, HandlerExit):
             self._exit = fault
         return fault
+
+    def _awaiting(self, function: HandlerFunction) -> HandlerFunction:
+        """``function`` as one that returns what is awaited: whoever wraps it wants to see what is raised then."""
+
+        def call(event: object, context: LambdaContext) -> object:
+            returned = function(event, context)
+            return self._the_loop().run(returned) if hasattr(type(returned), "__await__") else returned
+
+        return call
 
     def _the_loop(self) -> EventLoop:
         return self._loop or self._start_loop()

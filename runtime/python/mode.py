@@ -19,6 +19,7 @@ from ..report import trace_of
 from ..standard import standard_library
 from ..waiting import now
 from . import logs as handler_logs
+from . import patchable
 from .codec import Codec, decode, encode, orjson_codec
 from .handler import HandlerExit, PythonHandler
 from .lambda_context import Function
@@ -61,14 +62,12 @@ def run_handler(config: Config, environ: Mapping[str, str], argv: list[str], api
 
 def serve_alone(config: Config, environ: Mapping[str, str], logs: HandlerLogs, api: RuntimeApi, log: Log) -> None:
     """Import the handler and serve invocations."""
-    try:
-        handler = make_handler(config, environ, logs, api, log)
-    except InitFault as fault:
-        if not fault.is_logged:
-            logs.error(fault.name or fault.error_type, fault.message, fault.stack)
-            fault.is_logged = True
-        api.fail_init(fault)
-        end(logs, fault.exit_code if isinstance(fault, ExitAtInit) else 1)
+    handler = handler_or_fault(config, environ, logs, api, log)
+    if isinstance(handler, InitFault):  # and not where it is raised: that is nobody else's exception
+        fail_init(handler, logs, api, log)
+    warning = patchable.warning(":" in config.handler)
+    if warning:
+        log("WARN", warning)
     api.while_idle = handler.turn
     keep_freed_memory()
     try:
@@ -90,6 +89,29 @@ def _pass_snapshot(api: RuntimeApi, log: Log) -> None:
         from .snapshot import hooks
 
     pass_snapshot(api, *hooks(log))
+
+
+def fail_init(fault: InitFault, logs: HandlerLogs, api: RuntimeApi, log: Log) -> NoReturn:
+    """Say why the function cannot start, to all who want to know, and end the process."""
+    if not fault.is_logged:
+        logs.error(fault.name or fault.error_type, fault.message, fault.stack)
+        fault.is_logged = True
+    try:
+        patchable.tell_init_error(fault)
+    except Exception as error:  # of somebody else's code
+        log("WARN", f"the failed start could not be told to {patchable.NAME}: {trace_of(error)}")
+    api.fail_init(fault)
+    end(logs, fault.exit_code if isinstance(fault, ExitAtInit) else 1)
+
+
+def handler_or_fault(
+    config: Config, environ: Mapping[str, str], logs: HandlerLogs, api: RuntimeApi, log: Log
+) -> PythonHandler | CallableHandler | InitFault:
+    """What is to be served, or why there is nothing."""
+    try:
+        return make_handler(config, environ, logs, api, log)
+    except InitFault as fault:
+        return fault
 
 
 def make_handler(
@@ -141,6 +163,7 @@ def become_wrapped(argv: list[str]) -> None:
 def prepare(config: Config, environ: Mapping[str, str], argv: list[str], log: Log) -> HandlerLogs:
     """Make this interpreter one in which the user's code finds what it finds on Lambda's managed runtime."""
     _put_back()
+    patchable.install()
     standard_library.guard()
     logs = handler_logs.install(environ)  # after that: it looks for `logging` in front of all other finders
     customise(environ, log)

@@ -40,7 +40,7 @@ LAYERS = (
     {"web.mode"},
     {"python.codec", "python.event_loop", "python.log_output", "python.trace_variable", "python.watch"},
     {"python.alarm", "python.handover", "python.lambda_context", "python.log_records", "python.module"},
-    {"python.lifespan", "python.logs", "python.stream"},
+    {"python.lifespan", "python.logs", "python.patchable", "python.stream"},
     {"python.stream_writer"},
     {"python.handler"},
     {"python.pollers", "python.snapshot", "python.web_callable"},
