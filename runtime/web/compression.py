@@ -95,16 +95,16 @@ def _zstd() -> Coding | None:
 
 def _brotli() -> Coding | None:
     try:
-        with standard_library:
-            import brotli  # type: ignore[import-untyped]  # in a layer that was built --with brotli
-    except ImportError:
+        with standard_library:  # in a layer that was built --with brotli
+            from brotli import Compressor, compress  # type: ignore[import-untyped]
+    except ImportError:  # nor is a module of the user's that is called so the library
         return None
 
     def encode(body: bytes) -> bytes:
-        encoded: bytes = brotli.compress(body, quality=BROTLI_QUALITY)
+        encoded: bytes = compress(body, quality=BROTLI_QUALITY)
         return encoded
 
-    return Coding("br", encode, lambda: _BrotliEncoder(brotli.Compressor(quality=BROTLI_QUALITY)))
+    return Coding("br", encode, lambda: _BrotliEncoder(Compressor(quality=BROTLI_QUALITY)))
 
 
 def _gzip() -> Coding | None:
