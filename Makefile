@@ -17,8 +17,8 @@ help: ## print this list
 
 .PHONY: run
 run: setup ## your app as on Lambda: make run [APP=DIR] [RUNTIME=bun] [PORT=3000] ..., see docs/local.md
-	@exec $(PYTHON) -m local.run $(call options,APP CMD HANDLER PORT SOURCE STAGE HOST ENVIRONMENTS RUNTIME INVOKE_MODE) \
-	  $(call flags,RELOAD FREEZE JSON) $(if $(filter 1,$(INSTALL_SCRIPTS)),--install-scripts) $(ENV:%=--env '%')
+	@exec $(PYTHON) -m local.run $(call options,APP CMD HANDLER PORT SOURCE STAGE HOST ALLOWED_HOSTS ENVIRONMENTS RUNTIME INVOKE_MODE) \
+	  $(call flags,RELOAD FREEZE JSON HTTPS) $(if $(filter 1,$(INSTALL_SCRIPTS)),--install-scripts) $(ENV:%=--env '%')
 
 .PHONY: smoke
 smoke: setup ## send real requests through the whole chain, and say what came back

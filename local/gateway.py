@@ -2,16 +2,19 @@
 
 A browser's request becomes an event, the function's answer becomes the response. h11 reads the request, because it
 hands over the target, the names and the values as they were sent; a framework would have decoded them already.
+
+Its one port speaks HTTP and HTTPS. To the app all is HTTPS, as it is on AWS: ``local.plain_http`` says how.
 """
 
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from email.utils import formatdate
 from types import TracebackType
@@ -20,13 +23,16 @@ from typing import NamedTuple, Self
 import h11
 
 from layer.failures import LayerError
-from runtime.messages import HttpResponse, header
+from runtime.messages import HttpResponse, header, header_values
 
-from . import sources
+from . import certificate, sources, websockets
 from .environments import Outcome
 from .failures import LocalFailure
+from .hosts import Authority, Hosts, authority, is_loopback
+from .plain_http import as_over_tls, as_without_tls
 from .ports import LOOPBACK
-from .sources.reply import BODILESS, from_reply
+from .sources.reply import BODILESS, from_reply, own_page
+from .sources.request import absolute_authority, origin_form
 from .sources.streamed import from_unstreamed
 from .sources.values import Answer, Arrival, ClientRequest, Front, Refused, Source
 from .streamed_answer import AnswerCut, ClientGone
@@ -37,6 +43,9 @@ RECEIVE_BYTES = 65536
 HEAD_BYTES = 65536  # the largest request head of all front ends, a load balancer's
 AS_ON_AWS = Front()
 UNREAD = ClientRequest("-", "-", ())  # what came in place of a request
+HELLO = b"\x16"  # the first byte of TLS (RFC 8446 section 5.1), which no HTTP request begins with
+FAREWELL_S = 1.0
+HTTPS_PORT = 443
 
 
 class Served(NamedTuple):
@@ -60,6 +69,7 @@ class RefusedRequest(Exception):
         super().__init__(str(refused))
         self.request = request
         self.status = refused.status
+        self.page = refused.page
 
 
 class Result(NamedTuple):
@@ -74,9 +84,10 @@ class Result(NamedTuple):
 class Gateway:
     """``with Gateway(environments.submit, port=3000, on_served=show): ...`` serves until the block ends.
 
-    Each connection has a thread of its own; the queueing is ``submit``'s. ``front`` has what the browser cannot know;
-    scheme and port are the gateway's own. ``host`` is the address to listen on. Raises ``OSError`` when the port is
-    taken.
+    Each connection has a thread of its own; the queueing is ``submit``'s. ``front`` has what the browser cannot know.
+    ``host`` is the address to listen on. Requests for another host are refused, except for those in ``allowed_hosts``.
+    ``is_https``: who comes without TLS is sent to the address with it. ``on_note`` gets sentences about what clients
+    try in vain. Raises ``OSError`` when the port is taken.
     """
 
     def __init__(
@@ -87,21 +98,28 @@ class Gateway:
         source: Source = sources.DEFAULT,
         front: Front = AS_ON_AWS,
         host: str = LOOPBACK,
+        allowed_hosts: Sequence[str] = (),
+        is_https: bool = False,
+        on_note: Callable[[str], object] = repr,
     ) -> None:
         self._submit = submit
         self._on_served = on_served
-        self._source = source
+        self._on_note = on_note
+        self._hosts = Hosts(host, allowed_hosts)
+        self._is_https = is_https
+        self._tls: ssl.SSLContext | None = None
+        self._websockets = websockets.Notes()
+        self._source = source._replace(check=self._checking(source))
         self._listener = socket.create_server((host, port), backlog=64)
         self.port: int = self._listener.getsockname()[1]
-        # What the browser really speaks: an app that builds absolute links from it leads back here.
-        self._front = front._replace(scheme="http", port=self.port)
+        self._front = front
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
 
     @property
     def address(self) -> str:
-        return f"http://{LOOPBACK}:{self.port}"
+        return f"http{'s' if self._is_https else ''}://{LOOPBACK}:{self.port}"
 
     def __enter__(self) -> Self:
         self._acceptor.start()
@@ -132,7 +150,10 @@ class Gateway:
             with connection:
                 connection.settimeout(IDLE_S)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._serve_requests(connection, client_ip)
+                if connection.recv(1, socket.MSG_PEEK) == HELLO:
+                    self._serve_over_tls(connection, client_ip)
+                else:
+                    self._serve_requests(connection, client_ip)
         except (OSError, ClientGone):
             pass  # the browser went away, which is its right
         except AnswerCut:
@@ -141,29 +162,77 @@ class Gateway:
             with self._lock:
                 self._connections.discard(connection)
 
+    def _serve_over_tls(self, connection: socket.socket, client_ip: str) -> None:
+        # Of the plain socket nothing is left once it is wrapped: it is the other that has to be woken at the end.
+        with self._context().wrap_socket(connection, server_side=True, do_handshake_on_connect=False) as secured:
+            with self._lock:
+                self._connections.discard(connection)
+                self._connections.add(secured)
+            try:
+                secured.do_handshake()
+                self._serve_requests(secured, client_ip)
+                # Told by TLS: the end of a connection alone may be anybody's, and is no end of an answer.
+                secured.settimeout(FAREWELL_S)
+                secured.unwrap()
+            finally:
+                with self._lock:
+                    self._connections.discard(secured)
+
+    def _context(self) -> ssl.SSLContext:
+        with self._lock:
+            if self._tls is None:
+                self._tls = certificate.context(certificate.ensure(self._hosts.names))
+            return self._tls
+
+    def _checking(self, source: Source) -> Callable[[ClientRequest], None]:
+        """What refuses by the head alone: what this machine does, then what the source does."""
+
+        def check(request: ClientRequest) -> None:
+            for host in hosts_of(request):
+                self._check_host(host)
+            if words := self._websockets.of(request):
+                self._on_note(words)
+            source.check(request)
+
+        return check
+
+    def _check_host(self, host: str) -> None:
+        named = authority(host)
+        if named is None:
+            raise Refused(400, f"{host!r} is no host that a request can be for")
+        if not self._hosts.admit(named):
+            words = (
+                f"a request for the host {named.name} is none for this gateway; if that is a name of yours, "
+                f"ALLOWED_HOSTS={named.name} (--allowed-hosts {named.name}) lets it in"
+            )
+            raise Refused(403, words, own_page(403, "text/plain; charset=utf-8", words + "\n"))
+
     def _serve_requests(self, connection: socket.socket, client_ip: str) -> None:
         def receive() -> bytes:
             return connection.recv(RECEIVE_BYTES)
 
+        is_secure = isinstance(connection, ssl.SSLSocket)
         http = h11.Connection(h11.SERVER, HEAD_BYTES)
         while http.states[h11.SERVER] is not h11.MUST_CLOSE:
             try:
                 request = read_request(http, receive, connection.sendall, self._source)
             except h11.RemoteProtocolError as error:
-                self._refuse(http, connection, UNREAD, error.error_status_hint, str(error))
+                page = self._source.own_page(error.error_status_hint)
+                self._refuse(http, connection, UNREAD, page, str(error))
                 return
             except RefusedRequest as error:
-                self._refuse(http, connection, error.request, error.status, str(error))
+                page = error.page or self._source.own_page(error.status)
+                self._refuse(http, connection, error.request, page, str(error))
                 return
             if request is None:
                 return
             started = time.monotonic()
-            result = self._result(request, client_ip, connection)
+            result = self._result(request, client_ip, connection, is_secure)
             if result.stream:
                 self._relay(http, connection, request, result, result.stream, started)
             else:
                 if request.method == "HEAD":  # content-length still says what GET would bring
-                    result = _without_body(result)
+                    result = with_response(result, _without_body)
                 # Before it is sent: whoever has the answer can count on the line.
                 self._report(request, result, started)
                 connection.sendall(response_bytes(http, result.answer.response))
@@ -171,8 +240,21 @@ class Gateway:
                 return
             http.start_next_cycle()
 
-    def _result(self, request: ClientRequest, client_ip: str, connection: socket.socket) -> Result:
-        source, front = self._source, self._front
+    def _result(self, request: ClientRequest, client_ip: str, connection: socket.socket, is_secure: bool) -> Result:
+        host = header(request.headers, "host") or ""
+        own = authority(host)
+        if own is None:  # HTTP/1.0 need not say one
+            return self._asked(request, self._front, client_ip, connection)
+        front = self._front._replace(port=own.port or HTTPS_PORT)
+        if is_secure:
+            return with_response(self._asked(request, front, client_ip, connection), without_hsts, own)
+        if self._is_https:
+            return Result(Answer(elsewhere(f"https://{host}{origin_form(request.target)}")))
+        result = self._asked(as_over_tls(request, host), front, client_ip, connection)
+        return with_response(result, as_without_tls, host, own)
+
+    def _asked(self, request: ClientRequest, front: Front, client_ip: str, connection: socket.socket) -> Result:
+        source = self._source
         try:
             arrival = Arrival(client_ip, time.time(), str(uuid.uuid4()))
             asked = self._submit(sources.encoded(source.to_event(request, front, arrival)))
@@ -235,13 +317,13 @@ class Gateway:
         connection.sendall(http.send(h11.EndOfMessage()) or b"")
 
     def _refuse(
-        self, http: h11.Connection, connection: socket.socket, request: ClientRequest, status: int, words: str
+        self, http: h11.Connection, connection: socket.socket, request: ClientRequest, page: HttpResponse, words: str
     ) -> None:
-        result = Result(Answer(self._source.own_page(status), (words,)))
+        result = Result(Answer(page, (words,)))
         self._report(request, result, time.monotonic())
         connection.sendall(response_bytes(http, result.answer.response))
         # Closed at once, with data of the request unread, TCP would reset the connection and take the answer with it.
-        connection.shutdown(socket.SHUT_WR)
+        socket.socket.shutdown(connection, socket.SHUT_WR)
         while connection.recv(RECEIVE_BYTES):
             pass
 
@@ -273,14 +355,38 @@ def _since(started: float) -> float:
     return (time.monotonic() - started) * 1000
 
 
-def _without_body(result: Result) -> Result:
+def with_response(result: Result, change: Callable[..., HttpResponse], *arguments: object) -> Result:
+    """``result`` whose response is ``change(response, *arguments)``."""
     answer = result.answer
-    return result._replace(answer=answer._replace(response=answer.response._replace(body=b"")))
+    return result._replace(answer=answer._replace(response=change(answer.response, *arguments)))
+
+
+def _without_body(response: HttpResponse) -> HttpResponse:
+    return response._replace(body=b"")
+
+
+def without_hsts(response: HttpResponse, own: Authority) -> HttpResponse:
+    """``response`` without what would keep a browser from everything else that this machine serves without TLS."""
+    if not is_loopback(own):
+        return response
+    lines = [(name, value) for name, value in response.headers if name.lower() != "strict-transport-security"]
+    return response._replace(headers=lines)
+
+
+def elsewhere(address: str) -> HttpResponse:
+    """Sends a client to ``address``, with the same method and body."""
+    return HttpResponse(308, "Permanent Redirect", [("location", address), ("content-length", "0")], b"")
+
+
+def hosts_of(request: ClientRequest) -> list[str]:
+    """What the client calls this server: in Host, and in a target in absolute form, which counts more."""
+    return [*header_values(request.headers, "host"), *absolute_authority(request.target)]
 
 
 def _shut_down(open_socket: socket.socket) -> None:
     try:
-        open_socket.shutdown(socket.SHUT_RDWR)
+        # Not TLS's own way, which would take it out of the hands of the thread that reads from it.
+        socket.socket.shutdown(open_socket, socket.SHUT_RDWR)
     except OSError:
         pass  # the other side was first
 
@@ -329,7 +435,15 @@ def _next_event(http: h11.Connection, receive: Callable[[], bytes], send: Callab
     while (event := http.next_event()) is h11.NEED_DATA:
         if http.they_are_waiting_for_100_continue:
             send(http.send(h11.InformationalResponse(status_code=100, headers=[], reason="Continue")) or b"")
-        http.receive_data(receive())
+        data = receive()
+        # h11 refuses a head that is too large only while it is incomplete: it gets no more at a time than that takes.
+        is_head = http.their_state is h11.IDLE
+        room = HEAD_BYTES + 1 - len(http.trailing_data[0]) if is_head else len(data)
+        http.receive_data(data[:room])
+        if len(data) > room:
+            event = http.next_event()
+            http.receive_data(data[room:])
+            return event
     return event
 
 

@@ -60,6 +60,8 @@ class Options(NamedTuple):
     is_reloading: bool = False
     is_freezing: bool = False  # the function, between invocations
     host: str = LOOPBACK
+    allowed_hosts: Sequence[str] = ()  # names of the gateway beside this machine's own
+    is_https: bool = False  # of the address; the gateway speaks it anyway
     runtime: str = AUTO  # one of RUNTIMES
     invoke_mode: str = BUFFERED  # or STREAM
     with_install_scripts: bool = False
@@ -106,7 +108,7 @@ def running(
     version = Changes(options.app, on_change) if options.is_reloading else lambda: None
     environments = Environments(start, options.environments, version)
     # The gateway takes its port first: an app that wants the same one then gets another.
-    with open_gateway(environments.submit, options, on_served) as gateway, environments:
+    with open_gateway(environments.submit, options, on_served, on_note) as gateway, environments:
         environments.prepare()
         if options.port not in (0, gateway.port):
             notices.append(f"port {options.port} is taken, so the address has {gateway.port}")
@@ -186,7 +188,10 @@ def layer_tree(given: Path | None) -> Path:
 
 
 def open_gateway(
-    submit: Callable[[bytes], Future[Outcome]], options: Options, on_served: Callable[[Served], object]
+    submit: Callable[[bytes], Future[Outcome]],
+    options: Options,
+    on_served: Callable[[Served], object],
+    on_note: Callable[[str], object] = repr,
 ) -> Gateway:
     """A gateway on the port of ``options``, or on the next one that is free."""
     port, source = options.port, SOURCES[options.source]
@@ -197,7 +202,17 @@ def open_gateway(
     )
     for candidate in range(port, min(port + PORTS_TRIED, 65536)):
         try:
-            return Gateway(submit, candidate, on_served, source, front, options.host)
+            return Gateway(
+                submit,
+                candidate,
+                on_served,
+                source,
+                front,
+                options.host,
+                options.allowed_hosts,
+                options.is_https,
+                on_note,
+            )
         except OSError as error:
             reason = error
     raise LocalFailure(f"port {port} and the next ones are taken ({reason}): choose another with --port")
@@ -212,6 +227,8 @@ def parsed(arguments: Sequence[str] | None) -> tuple[Options, Display]:
     add("--handler", default=START_SCRIPT, metavar="NAME", help="module.function, or another start script than run.sh")
     add("--port", type=_number(0, 65535), default=3000, help="the browser's port (default: 3000)")
     add("--host", default=LOOPBACK, metavar="ADDRESS", help="where to listen; 0.0.0.0 in a container")
+    add("--allowed-hosts", type=_names, default=(), metavar="NAMES", help="other names of it: 'app.test .sub.test'")
+    add("--https", action="store_true", help="the address is https, with a certificate made for this machine")
     add("--source", choices=SOURCES, default="function-url", help="what stands before the function")
     add("--stage", default="", metavar="NAME", help=f"the stage of {', '.join(STAGED)}")
     add("--binary-media-types", nargs="+", default=[], metavar="TYPE", help="those of a REST API, such as '*/*'")
@@ -251,6 +268,8 @@ def parsed(arguments: Sequence[str] | None) -> tuple[Options, Display]:
         is_reloading=given.reload,
         is_freezing=given.freeze,
         host=given.host,
+        allowed_hosts=given.allowed_hosts,
+        is_https=given.https,
         runtime=given.runtime,
         with_install_scripts=given.install_scripts,
         invoke_mode=given.invoke_mode,
@@ -265,6 +284,10 @@ def _number(lowest: int, highest: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())
 
 
 def _variable(text: str) -> tuple[str, str]:

@@ -33,11 +33,18 @@ BALANCED_TEXT_TYPE = re.compile(r"text/.*|application/(json|xml|javascript)")
 
 def origin_form(target: str) -> str:
     """``target`` as a front end passes it on. RFC 9112 section 3.2.2: a server must accept the absolute form too."""
-    scheme, separator, rest = target.partition("://")
-    if separator and scheme.lower() in ("http", "https"):
-        end = min((position for mark in "/?" if (position := rest.find(mark)) >= 0), default=len(rest))
-        target = rest[end:]
+    for host in absolute_authority(target):
+        target = target.partition("://")[2][len(host) :]
     return target if target.startswith("/") else "/" + target
+
+
+def absolute_authority(target: str) -> tuple[str, ...]:
+    """The host of a target in absolute form, alone; nothing for one in another form."""
+    scheme, separator, rest = target.partition("://")
+    if not separator or scheme.lower() not in ("http", "https"):
+        return ()
+    end = min((position for mark in "/?" if (position := rest.find(mark)) >= 0), default=len(rest))
+    return (rest[:end],)
 
 
 def path_and_query(request: ClientRequest) -> tuple[str, str]:

@@ -27,7 +27,7 @@ class ClientRequest(NamedTuple):
 
 
 class Front(NamedTuple):
-    """Where the browser believes to be. The defaults are AWS's; ``local.gateway`` says truly ``http`` and its port."""
+    """Where the browser believes to be. The defaults are AWS's; the gateway takes the port from Host."""
 
     scheme: str = "https"
     port: int = 443
@@ -57,11 +57,12 @@ class Malformed(Exception):
 
 
 class Refused(Exception):
-    """A request that the front end answers by itself, without the function."""
+    """A request that the front end answers by itself, with ``page`` or as it words ``status``, without the function."""
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, page: HttpResponse | None = None) -> None:
         super().__init__(reason)
         self.status = status
+        self.page = page
 
 
 class Limits(NamedTuple):

@@ -6,26 +6,22 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-import urllib3
 
 from local import bubblewrap, start_script
 from local.bubblewrap import Bind, Files
 from local.cache import once
 from local.changes import Changes, snapshot
 from local.display import BOOKKEEPING, JsonLines, readable
-from local.environments import Environments, Outcome
+from local.environments import Environments
 from local.failures import LocalFailure
-from local.gateway import Gateway, Served
+from local.gateway import Served
 from local.memory_limit import applicable
 from local.ports import free_ports, is_free, is_listening
-from local.run import Options, open_gateway, own_port, parsed
+from local.run import Options, own_port, parsed
 from local.sandbox import Reply
-from local.sources import SOURCES
-from runtime.invocation import PAYLOAD_LIMIT
 
 
 def test_once_makes_a_thing_one_time_only(tmp_path: Path) -> None:
@@ -203,6 +199,7 @@ def options(*arguments: str) -> Options:
 def test_the_command_line() -> None:
     given = ["--app", "x", "--cmd", "a b", "--port", "0", "--timeout", "5", "--memory", "256", "--env", "A=b=c"]
     given += ["--source", "rest", "--stage", "dev", "--binary-media-types", "image/png", "*/*", "--environments", "2"]
+    given += ["--allowed-hosts", "app.test, .sub.test", "--https"]
     assert options(*given, "--reload", "--host", "0.0.0.0") == Options(
         app=Path("x"),
         command="a b",
@@ -216,6 +213,8 @@ def test_the_command_line() -> None:
         environments=2,
         is_reloading=True,
         host="0.0.0.0",
+        allowed_hosts=("app.test", ".sub.test"),
+        is_https=True,
     )
 
 
@@ -252,152 +251,6 @@ def test_a_wrong_number_is_refused(arguments: list[str], capsys: pytest.CaptureF
     with pytest.raises(SystemExit):
         parsed(arguments)
     assert "whole number from" in capsys.readouterr().err
-
-
-def done(outcome: Outcome) -> Future[Outcome]:
-    future: Future[Outcome] = Future()
-    future.set_result(outcome)
-    return future
-
-
-class Function:
-    """Stands where the environments do: remembers the events, and gives one answer to all."""
-
-    def __init__(self, answer: object) -> None:
-        self.answer = json.dumps(answer).encode()
-        self.events: list[dict[str, object]] = []
-
-    def submit(self, payload: bytes) -> Future[Outcome]:
-        self.events.append(json.loads(payload))
-        return done(Outcome(Reply(200, self.answer, len(self.events) == 1), 1))
-
-
-class Server:
-    """A gateway before a function that always gives the same answer, and what it reported."""
-
-    def __init__(self, answer: object) -> None:
-        self.function = Function(answer)
-        self.served: list[Served] = []
-        self.gateway = Gateway(self.function.submit, on_served=self.served.append)
-
-    def raw(self, *requests: bytes) -> bytes:
-        """What comes back for bytes that are sent as they are, until the gateway closes."""
-        with socket.create_connection(("127.0.0.1", self.gateway.port), timeout=30) as connection:
-            for request in requests:
-                connection.sendall(request)
-            connection.shutdown(socket.SHUT_WR)
-            return b"".join(iter(lambda: connection.recv(65536), b""))
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    made = Server({"statusCode": 200, "headers": {"content-type": "text/plain"}, "body": "hello"})
-    with made.gateway:
-        yield made
-
-
-def test_a_connection_serves_one_request_after_the_other(server: Server) -> None:
-    with urllib3.HTTPConnectionPool("127.0.0.1", server.gateway.port, maxsize=1, retries=False) as client:
-        answers = [client.request("GET", f"/{number}").data for number in range(3)]
-        assert client.num_connections == 1
-    assert answers == [b"hello"] * 3
-    assert [event["rawPath"] for event in server.function.events] == ["/0", "/1", "/2"]
-    assert [(line.target, line.status, line.body_bytes, line.is_cold) for line in server.served] == [
-        ("/0", 200, 5, True),
-        ("/1", 200, 5, False),
-        ("/2", 200, 5, False),
-    ]
-
-
-def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
-    raw = server.raw(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n")
-    assert raw.count(b"HTTP/1.1 200 OK") == 2
-    assert [event["rawPath"] for event in server.function.events] == ["/a", "/b"]
-
-
-def test_the_event_says_the_address_that_the_browser_used(server: Server) -> None:
-    server.raw(b"GET /x HTTP/1.1\r\nHost: localhost:3000\r\n\r\n")
-    (event,) = server.function.events
-    headers = event["headers"]
-    assert isinstance(headers, dict)
-    assert (headers["host"], headers["x-forwarded-port"]) == ("localhost:3000", str(server.gateway.port))
-
-
-def test_head_has_the_length_and_no_body(server: Server) -> None:
-    raw = server.raw(b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n")
-    assert b"content-length: 5" in raw.lower()
-    assert raw.endswith(b"\r\n\r\n")
-
-
-def test_what_is_not_http_is_answered_400(server: Server) -> None:
-    assert server.raw(b"\x16\x03\x01 TLS\r\n\r\n").startswith(b"HTTP/1.1 400 ")
-    assert (server.served[0].method, server.served[0].status) == ("-", 400)
-
-
-def test_a_body_that_no_event_can_carry_is_answered_413_though_it_is_still_being_sent(server: Server) -> None:
-    raw = server.raw(b"POST /big HTTP/1.1\r\nHost: h\r\nContent-Length: 7000000\r\n\r\n", bytes(7_000_000))
-    assert raw.startswith(b"HTTP/1.1 413 ")
-    assert (server.served[0].target, server.served[0].status) == ("/big", 413)
-    assert server.function.events == []
-
-
-def test_a_body_that_is_too_large_as_base64_is_answered_413(server: Server) -> None:
-    size = PAYLOAD_LIMIT - 1000
-    raw = server.raw(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % size, bytes(size))
-    assert raw.startswith(b"HTTP/1.1 413 ")
-    assert server.function.events == []
-
-
-def test_upgrade_is_not_followed(server: Server) -> None:
-    raw = server.raw(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-    assert raw.startswith(b"HTTP/1.1 200 ")
-
-
-def test_http_1_0_is_answered_and_closed(server: Server) -> None:
-    raw = server.raw(b"GET / HTTP/1.0\r\n\r\n")
-    assert raw.endswith(b"hello")
-    (event,) = server.function.events
-    context = event["requestContext"]
-    assert isinstance(context, dict)
-    assert context["http"]["protocol"] == "HTTP/1.0"
-
-
-def test_an_emulator_that_is_gone_is_502() -> None:
-    def gone(payload: bytes) -> Future[Outcome]:
-        raise LocalFailure("the emulator is not running")
-
-    served: list[Served] = []
-    with Gateway(gone, on_served=served.append) as gateway:
-        assert urllib3.request("GET", gateway.address, retries=False).status == 502
-    assert served[0].problem == ("the emulator is not running",)
-
-
-def test_the_next_free_port_is_taken_when_the_wanted_one_is_not_free() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        taken = listener.getsockname()[1]
-        with open_gateway(Function({}).submit, Options(port=taken), repr) as gateway:
-            assert gateway.port > taken
-
-
-def test_a_front_end_that_waits_no_longer_answers_504_and_says_that_the_function_goes_on() -> None:
-    """The limit of a source is data, so a shorter one shows the same."""
-    never: Future[Outcome] = Future()
-    impatient = SOURCES["rest"]._replace(patience_s=0.01)
-    served: list[Served] = []
-    with Gateway(lambda payload: never, on_served=served.append, source=impatient) as gateway:
-        response = urllib3.request("GET", gateway.address, retries=False)
-    assert (response.status, response.data) == (504, b'{"message": "Endpoint request timed out"}')
-    assert "the function goes on" in served[0].problem[0]
-
-
-def test_what_a_source_refuses_is_answered_in_its_words_and_explained() -> None:
-    function = Function({})
-    served: list[Served] = []
-    with Gateway(function.submit, on_served=served.append, source=SOURCES["alb"]) as gateway:
-        response = urllib3.request("POST", gateway.address, body=bytes(1024 * 1024 + 1), retries=False)
-    assert (response.status, response.headers["server"]) == (413, "awselb/2.0")
-    assert "alb takes 1,048,576" in served[0].problem[0]
-    assert function.events == []
 
 
 SERVED = Served("GET", "/x?y", 200, 1365, 270.44, True, 2, ("careful",))
