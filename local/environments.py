@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 from .failures import LocalFailure
-from .sandbox import Reply
+from .sandbox import ADDRESS_IN_USE, Reply, init_error
 
 
 class Function(Protocol):
@@ -46,6 +46,7 @@ class Environment:
         self.version = version  # of the app that it runs
         self.is_alone = is_alone
         self.is_busy = False
+        self.has_served = self.has_failed = False  # whether the app has started in it
         self.function: Function | None = None
         self.thread = ThreadPoolExecutor(1, f"environment-{number}")
 
@@ -72,12 +73,23 @@ class Environments:
     An idle environment is used again, the one with the lowest number first; without one, another is started; when
     ``limit`` of them are busy, callers wait (Lambda would answer them 429). ``version()`` is asked before each request:
     when it has another answer than before, the app has changed, and no environment of before is used again.
+
+    An app that does not start beside itself, because it ignores the port that it is given or opens another one too, is
+    served by those environments that it has started in; ``on_note`` gets a sentence about it.
     """
 
-    def __init__(self, start: Start, limit: int, version: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        start: Start,
+        limit: int,
+        version: Callable[[], object] = lambda: None,
+        on_note: Callable[[str], object] = repr,
+    ) -> None:
         self._start = start
         self._limit = limit
+        self._narrow: tuple[object, int] | None = None  # of which version no more than so many start
         self._version = version
+        self._on_note = on_note
         self._changed = threading.Condition()
         self._environments: list[Environment] = []
         self._ending: list[Environment] = []  # retired: out of use, and perhaps still there
@@ -136,12 +148,19 @@ class Environments:
         for environment in current:
             if not environment.is_busy:
                 return environment
-        if len(current) >= self._limit:
+        limit = self._limit_of(version)
+        if len(current) >= limit:
+            return None
+        # An app that has to be alone may need a port that the one before it still has.
+        if (limit == 1 and self._environments) or (self._ending and (limit == 1 or not self._environments)):
             return None
         self._started += 1
-        is_alone = not self._environments and not self._ending
+        is_alone = not self._environments
         self._environments.append(Environment(self._started, version, is_alone))
         return self._environments[-1]
+
+    def _limit_of(self, version: object) -> int:
+        return self._narrow[1] if self._narrow and self._narrow[0] == version else self._limit
 
     def _retire_all_but(self, version: object) -> None:
         for environment in list(self._environments):
@@ -156,6 +175,7 @@ class Environments:
     def _forget(self, environment: Environment) -> None:
         with self._changed:
             self._ending.remove(environment)
+            self._changed.notify_all()
 
     def _prepare(self, environment: Environment) -> None:
         try:
@@ -175,12 +195,52 @@ class Environments:
             self._give_back(environment, is_usable=False)
             (end if outcome.done() else outcome).set_exception(error)
             return
+        failure = init_error(reply)
+        if failure[0] and not outcome.done() and self._does_without(environment, failure):
+            self._invoke_another(environment, payload, outcome)
+            return
+        environment.has_failed = bool(failure[0])
+        environment.has_served = environment.has_served or not failure[0]
         # Before the caller has the end: the request that follows finds this one idle.
         self._give_back(environment, is_usable=True)
         if outcome.done():
             end.set_result(reply)
         else:
             outcome.set_result(Outcome(reply, environment.number))
+
+    def _does_without(self, environment: Environment, failure: tuple[str, str]) -> bool:
+        """Whether the app, which has failed to start in this environment, runs in others, which are used alone then."""
+        is_a_port = bool(ADDRESS_IN_USE.search(failure[1]))  # that of one which may still be in its own start
+        with self._changed:
+            others = [
+                other
+                for other in self._environments
+                if other.version == environment.version
+                and (other.has_served or (is_a_port and other is not environment and not other.has_failed))
+            ]
+            if environment.has_served or environment.is_alone or not others:
+                return False
+            self._narrow = (environment.version, len(others))
+        count = "one environment serves" if len(others) == 1 else f"{len(others)} environments serve"
+        self._on_note(
+            f"the app did not start a second time beside itself ({': '.join(failure).splitlines()[0]}). Does it listen "
+            f"on $PORT, and on no other port? {count} from here on, as with ENVIRONMENTS={len(others)}"
+        )
+        return True
+
+    def _invoke_another(self, environment: Environment, payload: bytes, outcome: Future[Outcome]) -> None:
+        """Invoke the function in another environment; of this one, which ends, the event has not reached the app."""
+
+        def invoke() -> None:
+            try:
+                other = self._taken()
+            except LocalFailure as failure:
+                outcome.set_exception(failure)
+            else:
+                other.thread.submit(self._invoke, other, payload, outcome)
+
+        self._give_back(environment, is_usable=False)
+        threading.Thread(target=invoke, daemon=True).start()
 
     def _reply(self, environment: Environment, payload: bytes, early: Callable[[Reply], object]) -> Reply:
         function = self._begin(environment)

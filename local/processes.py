@@ -7,10 +7,7 @@ from pathlib import Path
 
 def children(pid: int) -> list[int]:
     """The children of all of the process's threads, the oldest first; none when it is gone."""
-    try:
-        lists = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
-    except OSError:
-        return []
+    lists = [_text(path).split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
     return sorted({int(child) for children in lists for child in children}, key=_started)
 
 
@@ -20,7 +17,13 @@ def below(pid: int) -> list[int]:
 
 
 def _started(pid: int) -> int:
+    fields = _text(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    return int(fields[19]) if fields else 0
+
+
+def _text(path: Path) -> str:
+    """What the file says; nothing when its process or thread has just ended, which says nothing of the others."""
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        return path.read_text()
     except OSError:
-        return 0
+        return ""

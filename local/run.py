@@ -18,6 +18,7 @@ from layer import build
 from layer.failures import LayerError
 
 from . import packages, start_script
+from .app_port import named_port
 from .changes import Changes
 from .display import BOOKKEEPING, Display, JsonLines, Readable
 from .environments import Environments, Outcome, Start
@@ -25,16 +26,16 @@ from .failures import LocalFailure
 from .gateway import Gateway, Served
 from .machine import architecture
 from .mounts import TASK_ROOT
-from .ports import LOOPBACK, free_ports
+from .ports import LOOPBACK
 from .prepared import AUTO, RUNTIMES, Prepared, oversize, prepare
-from .sandbox import PORT_VARIABLES, Sandbox
+from .sandbox import Sandbox
 from .sources import SOURCES, STREAMING
 from .sources.values import Front
 from .start_script import START_SCRIPT, is_module, module_file
 from .streaming_sandbox import StreamingSandbox
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "fastapi"
-PORTS_TRIED = 20
+DEFAULT_PORT, PORTS_TRIED = 3000, 20
 OUTPUT_LINES = 2000
 BUFFERED, STREAM = "buffered", "stream"
 INVOKE_MODE_VARIABLES = ("FAIRLEAD_INVOKE_MODE", "AWS_LWA_INVOKE_MODE")
@@ -48,7 +49,7 @@ class Options(NamedTuple):
 
     app: Path = EXAMPLE
     command: str = ""  # instead of the app's start script
-    port: int = 3000  # the gateway's; 0 for any free one
+    port: int | None = None  # the gateway's; None for DEFAULT_PORT, 0 for any free one
     layer: Path | None = None  # a layer's tree instead of the one that this checkout builds
     timeout_s: int = 30
     memory_mb: int = 1024
@@ -106,12 +107,14 @@ def running(
 
     start = starter(options, layer, keep, begun.append)
     version = Changes(options.app, on_change) if options.is_reloading else lambda: None
-    environments = Environments(start, options.environments, version)
+    environments = Environments(start, options.environments, version, on_note)
     # The gateway takes its port first: an app that wants the same one then gets another.
     with open_gateway(environments.submit, options, on_served, on_note) as gateway, environments:
         environments.prepare()
-        if options.port not in (0, gateway.port):
-            notices.append(f"port {options.port} is taken, so the address has {gateway.port}")
+        wanted = DEFAULT_PORT if options.port is None else options.port
+        if wanted not in (0, gateway.port):
+            whose = "the app's" if wanted == named_port(options.environment)[1] else "taken"
+            notices.append(f"port {wanted} is {whose}, so the address has {gateway.port}")
         yield Running(environments, gateway, [*notices, *begun[0].notices], output)
 
 
@@ -130,13 +133,13 @@ def starter(
                 **handler_environment(options),
                 **streaming_environment(options),
                 **options.environment,
-                **({} if is_alone else own_port(options.environment)),
             },
             options.memory_mb,
             options.timeout_s,
             app.binds,
             lambda line: on_output(number, line),
             freeze=options.is_freezing,
+            own_port=not is_alone,
         )
         sandbox.start()
         on_start(sandbox)
@@ -172,12 +175,6 @@ def streaming_environment(options: Options) -> dict[str, str]:
     return {INVOKE_MODE_VARIABLES[0]: "response_stream"} if options.invoke_mode == STREAM and not is_said else {}
 
 
-def own_port(environment: Mapping[str, str]) -> dict[str, str]:
-    """A free port for an app that is not the only one: the network is this machine's, for all of them."""
-    name = next((name for name in PORT_VARIABLES if environment.get(name)), PORT_VARIABLES[-1])
-    return {name: str(free_ports(1)[0])}
-
-
 def layer_tree(given: Path | None) -> Path:
     """The directory that becomes ``/opt``: the one given, else the one built from this checkout."""
     if given is None:
@@ -193,14 +190,26 @@ def open_gateway(
     on_served: Callable[[Served], object],
     on_note: Callable[[str], object] = repr,
 ) -> Gateway:
-    """A gateway on the port of ``options``, or on the next one that is free."""
-    port, source = options.port, SOURCES[options.source]
+    """A gateway on the port of ``options``, or on the next one that is free and not the app's.
+
+    Raises ``LocalFailure`` when both were asked to have the same one.
+    """
+    port, source = DEFAULT_PORT if options.port is None else options.port, SOURCES[options.source]
+    name, app_port = named_port(options.environment)
+    if port and port == app_port and options.port is not None:
+        raise LocalFailure(
+            f"port {port} cannot be the app's ({name}) and the browser's (PORT= of make run, --port): leave the second "
+            "out, and a free one is chosen"
+        )
+    reason: object = "they are the app's"
     front = Front(
         stage=options.stage,
         binary_media_types=options.binary_media_types,
         is_streaming=options.invoke_mode == STREAM,
     )
     for candidate in range(port, min(port + PORTS_TRIED, 65536)):
+        if candidate and candidate == app_port:
+            continue
         try:
             return Gateway(
                 submit,
@@ -225,7 +234,7 @@ def parsed(arguments: Sequence[str] | None) -> tuple[Options, Display]:
     add("--app", type=Path, default=EXAMPLE, metavar="DIR", help="the app's folder (default: the FastAPI example)")
     add("--cmd", default="", metavar="COMMAND", help="start the app with this instead of its run.sh")
     add("--handler", default=START_SCRIPT, metavar="NAME", help="module.function, or another start script than run.sh")
-    add("--port", type=_number(0, 65535), default=3000, help="the browser's port (default: 3000)")
+    add("--port", type=_number(0, 65535), help=f"the browser's port (default: {DEFAULT_PORT})")
     add("--host", default=LOOPBACK, metavar="ADDRESS", help="where to listen; 0.0.0.0 in a container")
     add("--allowed-hosts", type=_names, default=(), metavar="NAMES", help="other names of it: 'app.test .sub.test'")
     add("--https", action="store_true", help="the address is https, with a certificate made for this machine")

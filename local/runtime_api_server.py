@@ -27,7 +27,8 @@ from runtime.invocation import (
     Invocation,
 )
 
-from .ports import LOOPBACK
+from .hosts import authority, is_loopback
+from .ports import loopback_address
 from .runtime_session import Gone, Refusal, Session, refusal_document
 from .streamed_answer import RECEIVE_BYTES, StreamedAnswer
 
@@ -57,8 +58,9 @@ class RuntimeApiServer:
 
     def __init__(self, stream_limit: int = STREAM_LIMIT) -> None:
         self._stream_limit = stream_limit
-        self._listener = socket.create_server((LOOPBACK, 0), backlog=64)
-        self.address = f"{LOOPBACK}:{self._listener.getsockname()[1]}"
+        host = loopback_address()
+        self._listener = socket.create_server((host, 0), backlog=64)
+        self.address = f"{host}:{self._listener.getsockname()[1]}"
         self._lock = threading.Lock()
         self._conversations: set[Conversation] = set()
         self._session = Session()
@@ -176,6 +178,7 @@ class Conversation:
         if self._http.they_are_waiting_for_100_continue:
             go_on = h11.InformationalResponse(status_code=100, headers=[], reason="Continue")
             self._connection.sendall(self._http.send(go_on) or b"")
+        _refuse_browsers(head)
         target = head.target.decode("latin-1").partition("?")[0]
         fields = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in head.headers}
         for method, pattern, handle in ROUTES:
@@ -276,6 +279,16 @@ ROUTES: tuple[tuple[bytes, re.Pattern[str], Callable[..., Response]], ...] = (
     (b"POST", re.compile("/2020-01-01/extension/register"), Conversation._register),
     (b"GET", re.compile("/2020-01-01/extension/event/next"), Conversation._next_extension_event),
 )
+
+
+def _refuse_browsers(head: h11.Request) -> None:
+    """Raises ``Refusal`` for what a web page sends: it says whose it is, or takes this machine for its own site's."""
+    for name, value in head.headers:
+        if name in (b"origin", b"sec-fetch-site"):
+            raise Refusal(403, "Forbidden", "the Runtime API is for the runtime, and not for web pages")
+        host = authority(value.decode("latin-1")) if name == b"host" else None
+        if name == b"host" and not (host and is_loopback(host)):
+            raise Refusal(403, "Forbidden", f"{value.decode('latin-1')!r} is no name of this machine's Runtime API")
 
 
 def next_fields(invocation: Invocation) -> Fields:

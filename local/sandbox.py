@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -23,6 +25,7 @@ from typing import NamedTuple, Self
 import urllib3
 
 from . import freezer, rootfs
+from .app_port import AppPort
 from .cache import CHECKOUT
 from .enclosure import Enclosure, Function, enclosure
 from .failures import LocalFailure
@@ -30,19 +33,25 @@ from .freezer import Freezer
 from .machine import architecture_of
 from .memory_limit import MemoryLimit
 from .mounts import TASK_ROOT, Bind
-from .ports import LOOPBACK, free_ports, is_free, is_listening
+from .ports import HeldPort, hold_free, is_free, is_listening, listening_ports, loopback_address
 from .processes import below, children
 from .streamed_answer import StreamedAnswer
 
 INVOCATIONS = "/2015-03-31/functions/function/invocations"
-DEFAULT_APP_PORT = 8080
-PORT_VARIABLES = ("FAIRLEAD_PORT", "AWS_LWA_PORT", "PORT")
+PORT_ATTEMPTS = 3
+APP_EXITED, PORT_IN_USE = "Runtime.AppExited", "Runtime.PortInUse"
+# How servers say that their port is somebody else's, and where most of them say which.
+ADDRESS_IN_USE = re.compile(r"EADDRINUSE|address (is )?already in use", re.IGNORECASE)
+PORT_IN_WORDS = re.compile(r"(?:\bport\W{0,3}|:|', )(\d{2,5})\b", re.IGNORECASE)
+# By then most apps listen. One that listens elsewhere is looked for again and again, because none says so.
+LOOK_S = 2.0
 START_S = 10.0
 # With an extension registered the emulator grants the runtime 0.6 s after SIGTERM; more means that it hangs.
 STOP_S = 2.0
 KILLED_WITHIN_S = 60.0
 POLL_S = 0.005
 OUTPUT_LINES = 2000
+COMMAND, UNIX_SOCKET = "FAIRLEAD_COMMAND", "FAIRLEAD_UNIX_SOCKET"
 TIMED_OUT = b"Task timed out after "
 
 # What the platform sets on provided.al2023 (https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html),
@@ -72,6 +81,17 @@ class Reply(NamedTuple):
     stream: StreamedAnswer | None = None  # to be read instead of ``body``, before the invocation is over
 
 
+def init_error(reply: Reply) -> tuple[str, str]:
+    """Type and message of the error with which the function's start failed; both empty when it did not."""
+    if reply.status != 502 or reply.stream:
+        return "", ""
+    try:
+        document = json.loads(reply.body)
+        return str(document["errorType"]), str(document["errorMessage"])
+    except (ValueError, KeyError, TypeError):
+        return "", ""
+
+
 def unheard(reply: Reply) -> None:
     """For who does not care for an early answer: what ``invoke`` gives has it too, unless it is streamed."""
     if reply.stream:
@@ -86,7 +106,8 @@ class Sandbox:
     own; ``output`` has the last of them in any case, ``notices`` what is different from Lambda on this machine.
     ``architecture`` is ``x86_64`` or ``arm64``, by default what the layer is made for; arm64 is emulated on another
     machine. ``freeze`` stops the function's processes between invocations, as Lambda does and the emulator does not.
-    ``suite`` is the Debian release that the stand-in is made of.
+    ``suite`` is the Debian release that the stand-in is made of. ``own_port``: the app gets a port that is its alone,
+    whatever ``environment`` says.
 
     Start it in a thread that stays: the kernel ends the sandbox together with the thread that started it.
     """
@@ -104,6 +125,7 @@ class Sandbox:
         architecture: str | None = None,
         freeze: bool = False,
         suite: str = rootfs.SUITE,
+        own_port: bool = False,
     ) -> None:
         layer = layer.resolve()
         self._function = Function(layer, task.resolve(), architecture or architecture_of(layer), suite)
@@ -123,10 +145,11 @@ class Sandbox:
         self._client: urllib3.HTTPConnectionPool | None = None
         self._init_pid = 0
         self._memory_kills = 0
+        self._port = AppPort(self._environment, own_port)
+        self._emulator_ports: list[HeldPort] = []
         self.memory_limit: MemoryLimit | None = None
         self.freezer: Freezer | None = None
         self.kind = ""  # of enclosure.KINDS
-        self.app_port = 0
         self.notices: list[str] = []
 
     def __enter__(self) -> Self:
@@ -149,9 +172,14 @@ class Sandbox:
         return self._process.pid if self._process else 0
 
     @property
-    def emulator_port(self) -> int:
-        """Where the emulator takes invocations; 0 when it does not run."""
-        return self._client.port or 0 if self._client else 0
+    def app_port(self) -> int:
+        """Where the app should listen."""
+        return self._port.number
+
+    @property
+    def emulator_address(self) -> tuple[str, int]:
+        """Where the emulator takes invocations; no port when it does not run."""
+        return (self._client.host, self._client.port or 0) if self._client else ("", 0)
 
     @property
     def emulator_pid(self) -> int:
@@ -167,10 +195,12 @@ class Sandbox:
 
         Raises ``LocalFailure`` when this machine cannot run it.
         """
-        enclosed = enclosure(self._function, self._full_environment(), self._binds)
-        self.kind = enclosed.kind
-        self.notices += enclosed.notices
+        if notice := self._port.choose():
+            self.notices.append(notice)
         try:
+            enclosed = self._enclosure()
+            self.kind = enclosed.kind
+            self.notices += enclosed.notices
             self._limit_memory()
             if self._freezes:
                 self.freezer = Freezer.of(freezer.places(self.memory_limit.directory if self.memory_limit else None))
@@ -189,19 +219,96 @@ class Sandbox:
         """Send one event and wait for its answer. Callers wait for each other: an environment serves one at a time.
 
         ``on_answer`` gets an answer that is there before the invocation is over; the emulator has none.
+        An app whose port was taken, and was not named by the developer, gets another one.
         Raises ``LocalFailure`` when the emulator is gone.
         """
         with self._one_at_a_time:  # not only for the order: two requests at once crash the emulator
-            if self._client is None or not self.is_running:
-                raise LocalFailure("the emulator is not running")
-            if self.freezer:
-                self.freezer.thaw()
-            reply = self._post(self._client, payload, headers or {})
-            # After a crash, a failed init or a timeout the emulator initialises again within the next invocation.
-            self._is_cold = reply.status != 200 or reply.body.startswith(TIMED_OUT)
-            if not self._is_cold:
-                self._freeze()
-            return reply
+            moved: list[str] = []
+            with self._looking():
+                reply = self._ask(payload, headers or {}, on_answer)
+                while len(moved) < PORT_ATTEMPTS and self._has_lost_its_port(reply):
+                    moved.append(self._move())
+                    reply = self._ask(payload, headers or {}, on_answer)
+            notices = [*moved, reply.notice, self._port_in_the_way(reply)]
+            return reply._replace(notice="; ".join(filter(None, notices)))
+
+    def _ask(self, payload: bytes, headers: Mapping[str, str], on_answer: Callable[[Reply], object]) -> Reply:
+        """Send the event, once."""
+        if self._client is None or not self.is_running:
+            raise LocalFailure("the emulator is not running")
+        if self.freezer:
+            self.freezer.thaw()
+        reply = self._post(self._client, payload, headers)
+        # After a crash, a failed init or a timeout the emulator initialises again within the next invocation.
+        self._is_cold = reply.status != 200 or reply.body.startswith(TIMED_OUT)
+        if not self._is_cold:
+            self._freeze()
+        return reply
+
+    def _has_lost_its_port(self, reply: Reply) -> bool:
+        """Whether the start failed because somebody else listens on the app's port, and it may have another one."""
+        failure, _ = init_error(reply)
+        if not self._port.is_chosen or failure not in (PORT_IN_USE, APP_EXITED):
+            return False
+        return failure == PORT_IN_USE or not is_free(self.app_port)
+
+    def _move(self) -> str:
+        """Start again with another port for the app, which has not been asked anything yet; a sentence about it."""
+        with self._end:  # whoever stops all this ends what was started before, and nothing is started after it
+            if not self._is_open():
+                raise LocalFailure("the function was stopped")
+            notice = self._port.choose_again()
+            self._end_process()
+            self._start_emulator(self._enclosure())
+        return notice
+
+    def _is_open(self) -> bool:
+        return self._client is not None
+
+    def _port_in_the_way(self, reply: Reply) -> str:
+        """A sentence when the app wanted a port that it was not given, and that is taken."""
+        failure, message = init_error(reply)
+        if failure != APP_EXITED or not ADDRESS_IN_USE.search(message):
+            return ""
+        ports = [port for port in map(int, PORT_IN_WORDS.findall(message)) if port <= 65535]
+        wanted = next((port for port in ports if port != self.app_port and not is_free(port)), 0)
+        if not wanted:
+            return ""
+        whose = "this gateway has" if wanted in listening_ports([os.getpid()]) else "is in use on this machine"
+        return f"the app wants port {wanted}, which {whose}, and not $PORT, which is {self.app_port}: " + _lines_to_add(
+            wanted
+        )
+
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        """During a cold start, say it when the app listens somewhere else than it should."""
+        if not self._is_cold or not self._is_server():
+            yield
+            return
+        is_over = threading.Event()
+        threading.Thread(target=self._look, args=(is_over,), daemon=True).start()
+        try:
+            yield
+        finally:
+            is_over.set()
+
+    def _is_server(self) -> bool:
+        """Whether the function is a web server with a port, and no handler."""
+        has_script = (self._function.task / self._environment.get("_HANDLER", LAMBDA_ENVIRONMENT["_HANDLER"])).is_file()
+        return (has_script or bool(self._environment.get(COMMAND))) and not self._environment.get(UNIX_SOCKET)
+
+    def _look(self, is_over: threading.Event) -> None:
+        while not is_over.wait(LOOK_S):
+            ports = listening_ports(self.processes())
+            if self.app_port in ports:
+                return
+            if ports:
+                where = " and ".join(map(str, ports))
+                self._say(
+                    f"the app listens on port {where} and not on $PORT, which is {self.app_port}: "
+                    + _lines_to_add(ports[0])
+                )
+                return
 
     def _freeze(self) -> None:
         with self._end:  # never behind the back of a thread that stops all this: what is frozen could not end
@@ -227,6 +334,8 @@ class Sandbox:
         if client:
             client.close()
         self._end_process()
+        self._port.release()
+        self._release_emulator_ports()
         if self.freezer:  # before the memory limit: with v2 it is inside
             self.freezer.release()
             self.freezer = None
@@ -243,19 +352,12 @@ class Sandbox:
             **LAMBDA_ENVIRONMENT,
             "AWS_LAMBDA_FUNCTION_TIMEOUT": str(self._timeout_s),
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(self._memory_mb),
-            **self._port_environment(),
             **self._environment,
+            **self._port.variables,
         }
 
-    def _port_environment(self) -> dict[str, str]:
-        """Nothing, as on Lambda, unless the app's usual port is taken on this machine."""
-        given = next((self._environment[name] for name in PORT_VARIABLES if self._environment.get(name)), "")
-        if given or is_free(DEFAULT_APP_PORT):
-            self.app_port = int(given) if given.isdecimal() else DEFAULT_APP_PORT
-            return {}
-        (self.app_port,) = free_ports(1)
-        self.notices.append(f"port {DEFAULT_APP_PORT} is taken on this machine, so the app gets PORT={self.app_port}")
-        return {"PORT": str(self.app_port)}
+    def _enclosure(self) -> Enclosure:
+        return enclosure(self._function, self._full_environment(), self._binds)
 
     def _limit_memory(self) -> None:
         self.memory_limit = MemoryLimit.of(self._memory_mb)
@@ -284,17 +386,26 @@ class Sandbox:
         return notice
 
     def _start_emulator(self, enclosed: Enclosure) -> None:
-        for _ in range(3):  # a free port may be somebody else's before the emulator listens
-            port, api_port = free_ports(2)
+        for _ in range(PORT_ATTEMPTS):  # a free port may be somebody else's before the emulator listens
+            address = loopback_address()
+            self._release_emulator_ports()
+            self._emulator_ports = [hold_free(address), hold_free(address)]
+            port, api_port = (held.number for held in self._emulator_ports)
             self._lines.clear()
-            self._launch(enclosed, [*enclosed.emulator, *_emulator_options(port, api_port), *enclosed.bootstrap])
-            if self._waited_for(port):
-                self._client = urllib3.HTTPConnectionPool(LOOPBACK, port, maxsize=1, block=True)
+            options = _emulator_options(f"{address}:{port}", f"{address}:{api_port}")
+            self._launch(enclosed, [*enclosed.emulator, *options, *enclosed.bootstrap])
+            if self._waited_for(port, address) and self._waited_for(api_port, address):
+                self._client = urllib3.HTTPConnectionPool(address, port, maxsize=1, block=True)
                 return
             self._end_process()
             if not any("address already in use" in line for line in self._lines):
                 break
         raise LocalFailure("the sandbox did not start: " + ("\n".join(self._lines) or "it wrote nothing"))
+
+    def _release_emulator_ports(self) -> None:
+        for held in self._emulator_ports:
+            held.release()
+        self._emulator_ports = []
 
     def _launch(self, enclosed: Enclosure, program: list[str]) -> None:
         read_end, write_end = os.pipe()
@@ -328,10 +439,11 @@ class Sandbox:
         if self._on_output:
             self._on_output(line)
 
-    def _waited_for(self, port: int) -> bool:
+    def _waited_for(self, port: int, address: str) -> bool:
+        """Whether the emulator listens there. It opens its ports one after the other: a runtime may be quicker."""
         end = time.monotonic() + START_S
         while self.is_running and time.monotonic() < end:
-            if is_listening(port):
+            if is_listening(port, address):
                 return True
             time.sleep(POLL_S)
         return False
@@ -350,12 +462,19 @@ class Sandbox:
         _end_in_order(process, self.emulator_pid)
 
 
-def _emulator_options(port: int, api_port: int) -> list[str]:
+def _emulator_options(address: str, api_address: str) -> list[str]:
     return [
         *("--log-level", "error"),
-        *("--runtime-interface-emulator-address", f"{LOOPBACK}:{port}"),
-        *("--runtime-api-address", f"{LOOPBACK}:{api_port}"),
+        *("--runtime-interface-emulator-address", address),
+        *("--runtime-api-address", api_address),
     ]
+
+
+def _lines_to_add(port: int) -> str:
+    return (
+        f"let it listen on $PORT, or give the function the variable FAIRLEAD_PORT={port}, here with "
+        f"ENV='FAIRLEAD_PORT={port}'"
+    )
 
 
 def _end_in_order(process: subprocess.Popen[bytes], emulator_pid: int) -> None:

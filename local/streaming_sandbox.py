@@ -16,7 +16,7 @@ from .failures import LocalFailure
 from .processes import below, children
 from .runtime_api_server import STREAM_LIMIT, RuntimeApiServer
 from .runtime_session import Answer, Session, TimedOut
-from .sandbox import KILLED_WITHIN_S, Reply, Sandbox, unheard
+from .sandbox import KILLED_WITHIN_S, Reply, Sandbox
 
 BOOTSTRAP = "bootstrap"  # in the app's folder, where AWS looks first, or in the layer
 EXTENSIONS = "extensions"
@@ -57,38 +57,34 @@ class StreamingSandbox(Sandbox):
         """The function's processes, as this machine counts them."""
         return below(self._init_pid) if self.is_running else []
 
-    def invoke(
-        self,
-        payload: bytes,
-        headers: Mapping[str, str] | None = None,
-        *,
-        on_answer: Callable[[Reply], object] = unheard,
-    ) -> Reply:
-        """Send one event; what the invocation ends with, when the runtime has asked for the next one or has ended.
+    def _ask(self, payload: bytes, headers: Mapping[str, str], on_answer: Callable[[Reply], object]) -> Reply:
+        """Send the event; what the invocation ends with, when the runtime has asked for the next one or has ended.
 
         ``on_answer`` gets an answer that is there before: one that is streamed has to be read by it, or by a thread
         that it has told. Raises ``LocalFailure`` when the sandbox was stopped.
         """
-        with self._one_at_a_time:
-            if self.freezer:
-                self.freezer.thaw()
-            session = self._running_session()
-            is_cold = self._is_cold
+        if self.freezer:
+            self.freezer.thaw()
+        session = self._running_session()
+        is_cold = self._is_cold
 
-            def early(answer: Answer) -> None:
-                on_answer(Reply(answer.status, answer.body, is_cold, stream=answer.stream))
+        def early(answer: Answer) -> None:
+            on_answer(Reply(answer.status, answer.body, is_cold, stream=answer.stream))
 
-            try:
-                answer, notice = session.invoke(payload, self._timeout_s, early), ""
-            except TimedOut as late:
-                session.stop()  # what the runtime streams while it ends, nobody gets any more
-                self._end_process()
-                answer, notice = late.answer, self._overtime(late)
-            self._is_cold = not self.is_running
-            reply = Reply(answer.status, answer.body, is_cold, self._out_of_memory() or notice)
-            if not self._is_cold:
-                self._freeze()
-            return reply
+        try:
+            answer, notice = session.invoke(payload, self._timeout_s, early), ""
+        except TimedOut as late:
+            session.stop()  # what the runtime streams while it ends, nobody gets any more
+            self._end_process()
+            answer, notice = late.answer, self._overtime(late)
+        self._is_cold = not self.is_running
+        reply = Reply(answer.status, answer.body, is_cold, self._out_of_memory() or notice)
+        if not self._is_cold:
+            self._freeze()
+        return reply
+
+    def _is_open(self) -> bool:
+        return self._server is not None
 
     def stop(self) -> None:
         """End everything. The app is told first, as on Lambda; what is left after that is killed."""
@@ -121,12 +117,12 @@ class StreamingSandbox(Sandbox):
                 self.freezer.freeze(self.processes)
 
     def _full_environment(self) -> dict[str, str]:
-        self._server = RuntimeApiServer(self.stream_limit)
+        self._server = self._server or RuntimeApiServer(self.stream_limit)
         return {**PLATFORM, **super()._full_environment(), "AWS_LAMBDA_RUNTIME_API": self._server.address}
 
     def _start_emulator(self, enclosed: Enclosure) -> None:
         assert self._server is not None
-        if (self._function.layer / EXTENSIONS).is_dir():
+        if self._enclosed is None and (self._function.layer / EXTENSIONS).is_dir():
             self.notices.append(f"the layer's {EXTENSIONS} are not started: a stream takes a Runtime API without them")
         self._enclosed = enclosed
         self._session = self._begin(self._server, enclosed)

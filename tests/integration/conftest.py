@@ -18,11 +18,12 @@ from layer import build
 from layer.failures import LayerError
 from local import emulator as rie
 from local import enclosure, rootfs
+from local.app_port import PORT_VARIABLES
 from local.failures import LocalFailure
 from local.machine import architecture
 from local.mounts import Bind
 from local.ports import free_ports
-from local.sandbox import PORT_VARIABLES, Sandbox
+from local.sandbox import Sandbox
 
 T = TypeVar("T")
 StartFunction = Callable[..., Sandbox]

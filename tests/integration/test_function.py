@@ -9,13 +9,14 @@ import base64
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from local.ports import free_ports
+from local.ports import free_ports, is_listening
 from local.sandbox import Reply, Sandbox
 from tests.conformance.test_app_faults import function_url
 from tests.unit.test_events import beside, expected_body
@@ -130,13 +131,23 @@ def test_a_handler_that_is_nothing_to_run_is_named(start_function: StartFunction
     assert "'missing.sh'" in error["errorMessage"]
 
 
-def test_the_emulators_port_as_the_apps_is_port_in_use(start_function: StartFunction) -> None:
+def test_a_named_port_that_somebody_has_is_port_in_use(start_function: StartFunction) -> None:
     """What happens to everybody who runs the emulator on its default port with an app on its default port."""
-    taken = start_function(APPS, FAIRLEAD_COMMAND=ECHO).emulator_port
-    other = start_function(APPS, FAIRLEAD_COMMAND=ECHO, FAIRLEAD_PORT=str(taken))
-    error = document(other.invoke(b"{}"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = str(server.getsockname()[1])
+        function = start_function(APPS, FAIRLEAD_COMMAND=ECHO, FAIRLEAD_PORT=taken)
+        error = document(function.invoke(b"{}"))
     assert error["errorType"] == "Runtime.PortInUse"
-    assert str(taken) in error["errorMessage"]
+    assert taken in error["errorMessage"]
+    assert any(f"port {taken}, which FAIRLEAD_PORT names, is in use" in notice for notice in function.notices)
+
+
+def test_the_emulator_is_where_no_web_page_finds_it(start_function: StartFunction) -> None:
+    function = start_function(APPS, FAIRLEAD_COMMAND=ECHO)
+    host, port = function.emulator_address
+    assert is_listening(port, host)
+    assert host.startswith("127.")
+    assert not is_listening(port)
 
 
 def test_a_killed_bootstrap_leaves_no_app_behind(start_function: StartFunction) -> None:

@@ -120,7 +120,11 @@ class ScriptedRuntime:
         """A request whose answer is not waited for; the connection."""
         host, _, port = self.address.partition(":")
         sock = socket.create_connection((host, int(port)), timeout=PATIENCE_S)
-        lines = [f"{method} {path} HTTP/1.1", "Host: x", *(f"{n.replace('_', '-')}: {v}" for n, v in fields.items())]
+        lines = [
+            f"{method} {path} HTTP/1.1",
+            f"Host: {self.address}",
+            *(f"{n.replace('_', '-')}: {v}" for n, v in fields.items()),
+        ]
         sock.sendall("\r\n".join([*lines, "", ""]).encode())
         self._others.append(sock)
         return sock

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,8 +18,7 @@ from local.environments import Environments
 from local.failures import LocalFailure
 from local.gateway import Served
 from local.memory_limit import applicable
-from local.ports import free_ports, is_free, is_listening
-from local.run import Options, own_port, parsed
+from local.run import Options, parsed
 from local.sandbox import Reply
 
 
@@ -146,19 +144,6 @@ def test_a_bind_into_the_app_composes_it_from_its_entries(files: Files, tmp_path
 def test_a_bind_that_has_no_place_names_the_places(files: Files, tmp_path: Path) -> None:
     with pytest.raises(LocalFailure, match="/var/task or /mnt"):
         bubblewrap.arguments(files, {}, [Bind(tmp_path, "/srv/x")])
-
-
-def test_free_ports_are_different_and_free() -> None:
-    ports = free_ports(5)
-    assert len(set(ports)) == 5
-    assert all(is_free(port) and not is_listening(port) for port in ports)
-
-
-def test_a_port_with_a_listener_is_not_free() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        assert not is_free(port)
-        assert is_listening(port)
 
 
 MEMBERSHIPS = {
@@ -301,14 +286,17 @@ def test_json_lines_are_one_object_each(capsys: pytest.CaptureFixture[str]) -> N
 class Held:
     """A function whose invocations last until they are let go; stands where a sandbox does."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, failure: bytes = b"") -> None:
         self.number = number
+        self.failure = failure
         self.goes_on = threading.Event()
         self.is_stopped = threading.Event()
         self.payloads: list[bytes] = []
 
     def invoke(self, payload: bytes, *, on_answer: Callable[[Reply], object]) -> Reply:
         self.payloads.append(payload)
+        if self.failure:
+            return Reply(502, self.failure, True)
         if payload == b"hold on":
             on_answer(Reply(200, b"early", False))
             payload = b"hold"
@@ -329,7 +317,10 @@ class Starter:
     def __init__(self) -> None:
         self.started: list[Held] = []
         self.alone: list[bool] = []
+        self.ended_before: list[list[int]] = []  # for each start, which ones had ended
+        self.started_first, self.started_second = threading.Event(), threading.Event()
         self.failures = 0
+        self.fails_as = b""  # what the next starts end with at the first invocation
         self.version = 0
 
     def __call__(self, number: int, is_alone: bool) -> Held:
@@ -337,7 +328,9 @@ class Starter:
             self.failures -= 1
             raise LocalFailure("run.sh is gone")
         self.alone.append(is_alone)
-        self.started.append(Held(number))
+        self.ended_before.append([function.number for function in self.started if function.is_stopped.is_set()])
+        self.started.append(Held(number, self.fails_as))
+        (self.started_second if len(self.started) > 1 else self.started_first).set()
         return self.started[-1]
 
 
@@ -428,6 +421,72 @@ def test_a_start_that_fails_is_tried_again_with_the_next_request(two: Environmen
     assert [function.number for function in starter.started] == [2]
 
 
+def start_failure(kind: str = "Runtime.AppExited") -> bytes:
+    return json.dumps({"errorType": kind, "errorMessage": "address in use\nand more"}).encode()
+
+
+def test_an_app_that_does_not_start_beside_itself_is_served_by_the_environment_in_which_it_runs(
+    starter: Starter,
+) -> None:
+    notes: list[str] = []
+    with Environments(starter, 4, lambda: starter.version, notes.append) as several:
+        assert number_of(several) == 1
+        held = several.submit(b"hold")
+        starter.fails_as = start_failure()
+        waiting = several.submit(b"x")  # fails in the second, and waits for the first
+        assert starter.started_second.wait(10)
+        starter.started[0].goes_on.set()
+        assert (waiting.result(10).environment, waiting.result(10).reply.body) == (1, b"x")
+        assert held.result(10).environment == 1
+        starter.fails_as = b""
+        assert number_of(several) == 1
+        assert [function.number for function in starter.started] == [1, 2]
+        (note,) = notes
+        assert "(Runtime.AppExited: address in use)" in note
+        assert "one environment serves from here on, as with ENVIRONMENTS=1" in note
+        starter.version = 1  # a changed app may be able to
+        assert number_of(several) == 3
+        again = several.submit(b"hold")
+        assert number_of(several) == 4
+        starter.started[2].goes_on.set()
+        again.result(10)
+
+
+def test_an_app_that_starts_nowhere_fails_as_it_does(starter: Starter) -> None:
+    starter.fails_as = start_failure("Runtime.AppNotReady")
+    notes: list[str] = []
+    with Environments(starter, 4, on_note=notes.append) as several:
+        outcome = several.submit(b"x").result(10)
+        assert (outcome.environment, outcome.reply.status) == (1, 502)
+    assert notes == []
+
+
+def test_where_one_environment_is_all_the_next_one_starts_when_nothing_is_left_of_the_last(starter: Starter) -> None:
+    """An app with a port of its own choice could not open it before."""
+    with Environments(starter, 1, lambda: starter.version) as one:
+        held = one.submit(b"hold")
+        starter.version = 1
+        waiting = threading.Thread(target=lambda: waited.append(number_of(one)))
+        waited: list[int] = []
+        waiting.start()
+        assert len(starter.started) <= 1
+        starter.started_first.wait(10)
+        starter.started[0].goes_on.set()
+        waiting.join(10)
+        assert held.result(10).environment == 1
+        assert waited == [2]
+    assert starter.ended_before == [[], [1]]
+    assert starter.alone == [True, True]
+
+
+def test_a_changed_app_has_lambdas_port_again_when_nobody_else_runs(two: Environments, starter: Starter) -> None:
+    assert number_of(two) == 1
+    starter.version = 1
+    assert number_of(two) == 2
+    assert starter.ended_before == [[], [1]]
+    assert starter.alone == [True, True]
+
+
 def test_stop_ends_what_is_running_and_refuses_what_comes(starter: Starter) -> None:
     with Environments(starter, 1) as one:
         held = one.submit(b"hold")
@@ -436,12 +495,6 @@ def test_stop_ends_what_is_running_and_refuses_what_comes(starter: Starter) -> N
     assert all(function.is_stopped.is_set() for function in starter.started)
     with pytest.raises(LocalFailure, match="have ended"):
         one.submit(b"x")
-
-
-def test_an_environment_beside_others_gets_a_port_of_its_own_in_the_variable_that_counts() -> None:
-    assert list(own_port({})) == ["PORT"]
-    assert list(own_port({"PORT": "9000", "FAIRLEAD_PORT": "9001"})) == ["FAIRLEAD_PORT"]
-    assert own_port({"PORT": "9000"}) != {"PORT": "9000"}
 
 
 @pytest.fixture

@@ -358,7 +358,7 @@ def test_the_connection_of_a_stream_serves_the_next_invocation(function: Scripte
     assert stream is not None
     assert stream.read() == b""
     ended.result(PATIENCE_S)
-    upload.sock.sendall(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n")
+    upload.sock.sendall(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert invoking.end().status == 200
     again = function.invoking(b'"again"')
     assert upload.answer().body == b'"again"'
@@ -529,3 +529,40 @@ def test_a_client_that_has_sent_its_next_request_has_not_gone(
     client.close()
     ours.close()
     upload.cut()
+
+
+BROWSERS = {
+    "a page of another site": ("Host: 127.0.0.1", "Origin: https://evil.example"),
+    "a page of this machine": ("Host: 127.0.0.1", "Origin: http://localhost:3000"),
+    "a page that hides who it is": ("Host: 127.0.0.1", "Origin: null"),
+    "a picture in a page": ("Host: 127.0.0.1", "Sec-Fetch-Site: cross-site"),
+    "a page whose name was pointed here": ("Host: evil.example",),
+    "no name": ("Host: a/b",),
+}
+
+
+@pytest.mark.parametrize("lines", BROWSERS.values(), ids=BROWSERS)
+@pytest.mark.parametrize("asked", ["GET invocation/next", "POST init/error", "POST invocation/x/response"])
+def test_a_web_page_cannot_play_the_runtime(function: ScriptedFunction, lines: tuple[str, ...], asked: str) -> None:
+    method, path = asked.split()
+    host, _, port = function.server.address.partition(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as page:
+        head = (
+            f"{method} /2018-06-01/runtime/{path} HTTP/1.1",
+            *lines,
+            "Content-Type: text/plain",
+            "Content-Length: 2",
+        )
+        page.sendall("\r\n".join([*head, "", "{}"]).encode())
+        assert page.recv(65536).startswith(b"HTTP/1.1 403 ")
+    invoking = function.invoking()  # of all this the function has noticed nothing
+    function.runtime.respond(function.runtime.take(), b'"hello"')
+    assert over(function, invoking) == (200, b'"hello"')
+
+
+def test_each_server_has_an_address_of_the_loopback_that_nobody_guesses(function: ScriptedFunction) -> None:
+    other = ScriptedFunction()
+    hosts = {each.server.address.partition(":")[0] for each in (function, other)}
+    other.stop()
+    assert len(hosts) == 2
+    assert all(host.startswith("127.") and host != "127.0.0.1" for host in hosts)
