@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from layer import build
 from layer.failures import LayerError
@@ -312,27 +312,31 @@ def _end(number: int, frame: object) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options, display = parsed(arguments)
-
-    def show_output(environment: int, line: str) -> None:
-        if not BOOKKEEPING.match(line):
-            display.output(environment, line)
-
     # SIGTERM ends it as Ctrl-C does. SIGINT is set too: a shell starts background jobs with it ignored.
     for number in ENDING:
         signal.signal(number, _end)
     try:
-        with running(options, display.served, show_output, display.note) as now:
-            for notice in now.notices:
-                display.note(notice)
-            display.address(options.app.resolve().name, now.gateway.address)
-            while True:
-                signal.pause()
+        return _serve(*parsed(arguments))
     except (LocalFailure, LayerError) as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 0
+
+
+def _serve(options: Options, display: Display) -> NoReturn:
+    """Until a signal of ``ENDING`` comes."""
+
+    def show_output(environment: int, line: str) -> None:
+        if not BOOKKEEPING.match(line):
+            display.output(environment, line)
+
+    with running(options, display.served, show_output, display.note) as now:
+        for notice in now.notices:
+            display.note(notice)
+        display.address(options.app.resolve().name, now.gateway.address)
+        while True:
+            signal.pause()
 
 
 if __name__ == "__main__":

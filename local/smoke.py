@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import signal
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -200,11 +201,14 @@ def _short(value: object) -> str:
 def main(arguments: Sequence[str] = ()) -> int:
     parser = argparse.ArgumentParser(prog="python -m local.smoke", description="Real requests through the whole chain.")
     parser.add_argument("--source", choices=SOURCES, default="function-url", help="what stands before the function")
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return smoke(parser.parse_args(arguments).source)
     except (LocalFailure, LayerError) as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

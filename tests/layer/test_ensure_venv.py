@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from layer.recipe import REPOSITORY
+from tests.integration.ends import eventually, is_gone
 
 
 @pytest.fixture
@@ -85,3 +88,32 @@ def test_a_first_run_that_was_interrupted_is_begun_anew(folder: Path) -> None:
     (folder / ".venv/bin/python").chmod(0o755)
     python = interpreter(folder, says="*venv*.venv*) echo $*; exit 1 ;;")
     assert "-m venv --clear .venv" in ensure(folder, python).stdout
+
+
+INTERRUPTED = """\
+*venv*.venv*) exec python3 -c '
+import os, time
+open("started", "w").write(str(os.getpid()))
+time.sleep(600)
+' ;;"""
+
+
+def test_ctrl_c_ends_what_makes_it_without_a_traceback(folder: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "PYTHON": interpreter(folder, says=INTERRUPTED)}
+    started = folder / "started"
+    with subprocess.Popen(
+        [folder / "layer/ensure-venv.sh"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as script:
+        try:
+            assert eventually(lambda: started.exists() and started.read_text() != "")
+            os.killpg(script.pid, signal.SIGINT)
+            assert script.communicate(timeout=30)[0] == "making .venv: the tools that requirements-dev.txt names\n"
+            assert script.returncode == 130
+            assert eventually(lambda: is_gone(int(started.read_text())))
+        finally:
+            script.kill()
