@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from email.utils import formatdate
+from http import HTTPStatus
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -29,7 +30,7 @@ from . import certificate, sources, websockets
 from .environments import Outcome
 from .failures import LocalFailure
 from .hosts import Authority, Hosts, authority, is_loopback
-from .plain_http import as_over_tls, as_without_tls
+from .plain_http import HTTPS_PORT, as_over_tls, as_without_tls
 from .ports import LOOPBACK
 from .sources.reply import BODILESS, from_reply, own_page
 from .sources.request import absolute_authority, origin_form
@@ -45,7 +46,6 @@ AS_ON_AWS = Front()
 UNREAD = ClientRequest("-", "-", ())  # what came in place of a request
 HELLO = b"\x16"  # the first byte of TLS (RFC 8446 section 5.1), which no HTTP request begins with
 FAREWELL_S = 1.0
-HTTPS_PORT = 443
 
 
 class Served(NamedTuple):
@@ -110,6 +110,7 @@ class Gateway:
         self._tls: ssl.SSLContext | None = None
         self._websockets = websockets.Notes()
         self._source = source._replace(check=self._checking(source))
+        self._host = host
         self._listener = socket.create_server((host, port), backlog=64)
         self.port: int = self._listener.getsockname()[1]
         self._front = front
@@ -135,12 +136,24 @@ class Gateway:
         self._acceptor.join()  # no limit: its socket is shut down
         self._listener.close()
 
+    def move(self, port: int) -> None:
+        """Listen on ``port`` from now on; a request that has failed meanwhile is sent there. Raises ``OSError``."""
+        listener = socket.create_server((self._host, port), backlog=64)
+        with self._lock:
+            old, self._listener = self._listener, listener
+            self.port = port
+        _shut_down(old)
+        old.close()
+
     def _accept(self) -> None:
         while True:
+            listener = self._listener
             try:
-                connection, address = self._listener.accept()
+                connection, address = listener.accept()
             except OSError:
-                return
+                if listener is self._listener:
+                    return
+                continue  # it has moved
             with self._lock:
                 self._connections.add(connection)
             threading.Thread(target=self._serve, args=(connection, address[0]), daemon=True).start()
@@ -236,7 +249,8 @@ class Gateway:
                 # Before it is sent: whoever has the answer can count on the line.
                 self._report(request, result, started)
                 connection.sendall(response_bytes(http, result.answer.response))
-            if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
+            is_over = http.our_state is not h11.DONE or http.their_state is not h11.DONE
+            if is_over or self._has_moved(connection):  # what follows should not need this port
                 return
             http.start_next_cycle()
 
@@ -245,13 +259,23 @@ class Gateway:
         own = authority(host)
         if own is None:  # HTTP/1.0 need not say one
             return self._asked(request, self._front, client_ip, connection)
+        target = origin_form(request.target)
         front = self._front._replace(port=own.port or HTTPS_PORT)
         if is_secure:
-            return with_response(self._asked(request, front, client_ip, connection), without_hsts, own)
-        if self._is_https:
-            return Result(Answer(elsewhere(f"https://{host}{origin_form(request.target)}")))
-        result = self._asked(as_over_tls(request, host), front, client_ip, connection)
-        return with_response(result, as_without_tls, host, own)
+            result = with_response(self._asked(request, front, client_ip, connection), without_hsts, own)
+        elif self._is_https:
+            return Result(Answer(elsewhere(f"https://{host}{target}", 308)))
+        else:
+            result = self._asked(as_over_tls(request, host), front, client_ip, connection)
+            result = with_response(result, as_without_tls, host, own)
+        if self._has_moved(connection) and result.answer.response.status == 502 and not result.stream:
+            # It moved because the app could not start: there the app will have the request.
+            there = elsewhere(f"http{'s' if is_secure else ''}://{own.in_url}:{self.port}{target}", 307)
+            result = with_response(result, lambda _: there)
+        return result
+
+    def _has_moved(self, connection: socket.socket) -> bool:
+        return bool(connection.getsockname()[1] != self.port)
 
     def _asked(self, request: ClientRequest, front: Front, client_ip: str, connection: socket.socket) -> Result:
         source = self._source
@@ -373,9 +397,9 @@ def without_hsts(response: HttpResponse, own: Authority) -> HttpResponse:
     return response._replace(headers=lines)
 
 
-def elsewhere(address: str) -> HttpResponse:
+def elsewhere(address: str, status: int) -> HttpResponse:
     """Sends a client to ``address``, with the same method and body."""
-    return HttpResponse(308, "Permanent Redirect", [("location", address), ("content-length", "0")], b"")
+    return HttpResponse(status, HTTPStatus(status).phrase, [("location", address), ("content-length", "0")], b"")
 
 
 def hosts_of(request: ClientRequest) -> list[str]:

@@ -25,6 +25,11 @@ class Authority(NamedTuple):
     port: int | None = None
 
     @property
+    def in_url(self) -> str:
+        """The name as an address has it."""
+        return f"[{self.name}]" if ":" in self.name else self.name
+
+    @property
     def address(self) -> IPv4Address | IPv6Address | None:
         """The name as an IP address; None when it is none."""
         try:

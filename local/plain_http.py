@@ -13,6 +13,7 @@ from .hosts import Authority
 from .sources.values import ClientRequest
 
 OWN_SITE = ("origin", "referer")
+HTTPS_PORT = 443
 PLAIN, SECURE = "http://", "https://"
 
 
@@ -32,8 +33,7 @@ def as_without_tls(response: HttpResponse, host: str, own: Authority) -> HttpRes
 
     An app that leaves the port out means this server too: on AWS there is none to name.
     """
-    name = f"[{own.name}]" if ":" in own.name else own.name
-    sites = [SECURE + host.lower(), f"{SECURE}{name}:443", SECURE + name]
+    sites = [SECURE + host.lower(), f"{SECURE}{own.in_url}:{HTTPS_PORT}", SECURE + own.in_url]
 
     def plain(value: str) -> str:
         site = next((site for site in sites if _is_below(value, site)), None)

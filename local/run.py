@@ -18,7 +18,7 @@ from layer import build
 from layer.failures import LayerError
 
 from . import packages, start_script
-from .app_port import named_port
+from .app_port import PORT_VARIABLES, named_port
 from .changes import Changes
 from .display import BOOKKEEPING, Display, JsonLines, Readable
 from .environments import Environments, Outcome, Start
@@ -105,8 +105,22 @@ def running(
     def on_change(path: str) -> None:
         on_note(f"{path} has changed: new environments from here on")
 
-    start = starter(options, layer, keep, begun.append)
-    version = Changes(options.app, on_change) if options.is_reloading else lambda: None
+    settled: dict[str, str] = {}
+
+    def give_way(port: int) -> str:
+        """The app wants ``port``: if it is the gateway's, and nobody has asked for that, the gateway moves away."""
+        if options.port is not None or options.host != LOOPBACK or port != gateway.port or settled:
+            return ""
+        settled[PORT_VARIABLES[0]] = str(port)
+        move(gateway)
+        return f". The gateway has moved to {gateway.address}, and this run goes on as with {PORT_VARIABLES[0]}={port}"
+
+    start = starter(options, layer, keep, begun.append, settled, give_way)
+    changes = Changes(options.app, on_change) if options.is_reloading else lambda: None
+
+    def version() -> object:
+        return changes(), len(settled)
+
     environments = Environments(start, options.environments, version, on_note)
     # The gateway takes its port first: an app that wants the same one then gets another.
     with open_gateway(environments.submit, options, on_served, on_note) as gateway, environments:
@@ -119,9 +133,17 @@ def running(
 
 
 def starter(
-    options: Options, layer: Path, on_output: Callable[[int, str], object], on_start: Callable[[Sandbox], object]
+    options: Options,
+    layer: Path,
+    on_output: Callable[[int, str], object],
+    on_start: Callable[[Sandbox], object],
+    settled: Mapping[str, str],
+    on_port_wanted: Callable[[int], str],
 ) -> Start:
-    """What starts an environment: each looks at the app as it is then, and has a port of its own."""
+    """What starts an environment: each looks at the app as it is then, and has a port of its own.
+
+    ``settled`` has the variables that are known by then to be needed.
+    """
 
     def start(number: int, is_alone: bool) -> Sandbox:
         app = prepared(options, layer)
@@ -132,6 +154,7 @@ def starter(
                 **({"FAIRLEAD_COMMAND": options.command} if options.command else {}),
                 **handler_environment(options),
                 **streaming_environment(options),
+                **settled,
                 **options.environment,
             },
             options.memory_mb,
@@ -140,6 +163,7 @@ def starter(
             lambda line: on_output(number, line),
             freeze=options.is_freezing,
             own_port=not is_alone,
+            on_port_wanted=on_port_wanted,
         )
         sandbox.start()
         on_start(sandbox)
@@ -207,7 +231,7 @@ def open_gateway(
         binary_media_types=options.binary_media_types,
         is_streaming=options.invoke_mode == STREAM,
     )
-    for candidate in range(port, min(port + PORTS_TRIED, 65536)):
+    for candidate in _candidates(port):
         if candidate and candidate == app_port:
             continue
         try:
@@ -225,6 +249,20 @@ def open_gateway(
         except OSError as error:
             reason = error
     raise LocalFailure(f"port {port} and the next ones are taken ({reason}): choose another with --port")
+
+
+def move(gateway: Gateway) -> None:
+    """To the next port that is free."""
+    for candidate in _candidates(gateway.port + 1):
+        try:
+            return gateway.move(candidate)
+        except OSError:
+            continue
+    raise LocalFailure(f"the app wants port {gateway.port}, and the next ones are taken: choose the gateway's, PORT=")
+
+
+def _candidates(port: int) -> range:
+    return range(port, min(port + PORTS_TRIED, 65536))
 
 
 def parsed(arguments: Sequence[str] | None) -> tuple[Options, Display]:

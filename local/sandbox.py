@@ -107,7 +107,8 @@ class Sandbox:
     ``architecture`` is ``x86_64`` or ``arm64``, by default what the layer is made for; arm64 is emulated on another
     machine. ``freeze`` stops the function's processes between invocations, as Lambda does and the emulator does not.
     ``suite`` is the Debian release that the stand-in is made of. ``own_port``: the app gets a port that is its alone,
-    whatever ``environment`` says.
+    whatever ``environment`` says. ``on_port_wanted`` gets a port that is taken and that the app wants all the same;
+    it says what was done about it, or nothing.
 
     Start it in a thread that stays: the kernel ends the sandbox together with the thread that started it.
     """
@@ -126,6 +127,7 @@ class Sandbox:
         freeze: bool = False,
         suite: str = rootfs.SUITE,
         own_port: bool = False,
+        on_port_wanted: Callable[[int], str] = lambda port: "",
     ) -> None:
         layer = layer.resolve()
         self._function = Function(layer, task.resolve(), architecture or architecture_of(layer), suite)
@@ -145,6 +147,7 @@ class Sandbox:
         self._client: urllib3.HTTPConnectionPool | None = None
         self._init_pid = 0
         self._memory_kills = 0
+        self._on_port_wanted = on_port_wanted
         self._port = AppPort(self._environment, own_port)
         self._emulator_ports: list[HeldPort] = []
         self.memory_limit: MemoryLimit | None = None
@@ -275,9 +278,8 @@ class Sandbox:
         if not wanted:
             return ""
         whose = "this gateway has" if wanted in listening_ports([os.getpid()]) else "is in use on this machine"
-        return f"the app wants port {wanted}, which {whose}, and not $PORT, which is {self.app_port}: " + _lines_to_add(
-            wanted
-        )
+        words = f"the app wants port {wanted}, which {whose}, and not $PORT, which is {self.app_port}: "
+        return words + _lines_to_add(wanted) + self._on_port_wanted(wanted)
 
     @contextmanager
     def _looking(self) -> Iterator[None]:

@@ -193,20 +193,43 @@ def test_an_app_that_ignores_its_port_is_served_by_one_environment(
     assert {line.environment for line in served} == {1}
 
 
+@pytest.mark.parametrize("invoke_mode", [BUFFERED, STREAM])
+def test_the_gateway_moves_away_from_the_port_that_the_app_wants_and_says_the_line(
+    tmp_path: Path, layer_tree: Path, monkeypatch: pytest.MonkeyPatch, invoke_mode: str
+) -> None:
+    (wanted,) = free_ports(1)
+    monkeypatch.setattr("local.run.DEFAULT_PORT", wanted)
+    served: list[Served] = []
+    options = Options(
+        app(tmp_path / "app", wanted), COMMAND, layer=layer_tree, environment={"NAME": "app"}, invoke_mode=invoke_mode
+    )
+    with running(options, served.append) as now:
+        before = now.gateway.address
+        assert now.gateway.port == wanted
+        response = urllib3.request("POST", before + "/x?y", body=b"z", retries=False, timeout=PATIENCE_S)
+        assert (response.status, response.headers["location"]) == (307, f"{now.gateway.address}/x?y")
+        assert now.gateway.port > wanted
+        assert get(now.gateway.address) == (200, f"app {wanted}")
+    said = "\n".join(served[0].problem)
+    assert f"the app wants port {wanted}, which this gateway has, and not $PORT" in said
+    assert f"ENV='FAIRLEAD_PORT={wanted}'" in said
+    assert f"The gateway has moved to {now.gateway.address}" in said
+
+
 def test_an_app_that_wants_the_gateways_port_is_told_the_line_and_works_with_it(
     tmp_path: Path, layer_tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (wanted,) = free_ports(1)
-    monkeypatch.setattr("local.run.DEFAULT_PORT", wanted)
     task = app(tmp_path / "app", wanted)
     served: list[Served] = []
-    options = Options(task, COMMAND, layer=layer_tree, environment={"NAME": "app"})
-    with running(options, served.append) as now:
-        assert now.gateway.port == wanted
+    options = Options(task, COMMAND, wanted, layer_tree, environment={"NAME": "app"})
+    with running(options, served.append) as now:  # the port was asked for
         assert get(now.gateway.address)[0] == 502
     said = "\n".join(served[0].problem)
     assert f"the app wants port {wanted}, which this gateway has, and not $PORT" in said
     assert f"ENV='FAIRLEAD_PORT={wanted}'" in said
+    monkeypatch.setattr("local.run.DEFAULT_PORT", wanted)
+    options = options._replace(port=None)
     with running(options._replace(environment={"NAME": "app", "FAIRLEAD_PORT": str(wanted)})) as now:
         assert now.gateway.port > wanted
         assert f"port {wanted} is the app's, so the address has {now.gateway.port}" in now.notices

@@ -18,11 +18,13 @@ from local import certificate
 from local.environments import Outcome
 from local.failures import LocalFailure
 from local.gateway import HEAD_BYTES, Gateway, Served
+from local.ports import free_ports, is_free
 from local.run import Options, open_gateway
+from local.sandbox import Reply
 from local.sources import SOURCES
 from runtime.invocation import PAYLOAD_LIMIT
 
-from .fixed_function import Function, Server
+from .fixed_function import Function, Server, done
 
 
 @pytest.fixture
@@ -446,3 +448,43 @@ def test_many_paths_do_not_fill_the_terminal(server: Server) -> None:
     server.raw(b"".join(handshake(f"/{number}") for number in range(300)))
     assert len(server.notes) == 200
     assert len(server.served) == 300
+
+
+# Another port
+
+
+class Mover:
+    """Moves its gateway with each invocation, and answers with ``reply``."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+        self.gateway: Gateway | None = None
+        self.ports = free_ports(2)
+
+    def submit(self, payload: bytes) -> Future[Outcome]:
+        assert self.gateway is not None
+        self.gateway.move(self.ports.pop())
+        return done(Outcome(self.reply, 1))
+
+
+FAILED = Reply(502, b'{"errorType":"Runtime.AppExited","errorMessage":"x"}', True)
+ANSWERED = Reply(200, b'{"statusCode":200,"body":"hello"}', False)
+
+
+@pytest.mark.parametrize(
+    ("reply", "status"), [(FAILED, 307), (ANSWERED, 200)], ids=["what has failed is asked there", "an answer stays one"]
+)
+def test_a_gateway_moves_while_it_serves(reply: Reply, status: int) -> None:
+    mover = Mover(reply)
+    with Gateway(mover.submit) as gateway:
+        mover.gateway = gateway
+        for _ in range(2):
+            before = gateway.port
+            with socket.create_connection(("127.0.0.1", before), timeout=10) as client:
+                client.sendall(b"POST /a?b HTTP/1.1\r\nHost: localhost:1\r\nContent-Length: 0\r\n\r\n")
+                raw = b"".join(iter(lambda: client.recv(65536), b""))  # until the gateway closes
+            assert raw.startswith(b"HTTP/1.1 %d " % status)
+            assert (f"location: http://localhost:{gateway.port}/a?b".encode() in raw) == (status == 307)
+            assert gateway.port != before
+            assert is_free(before)
+    assert is_free(gateway.port)
