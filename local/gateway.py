@@ -117,6 +117,8 @@ class Gateway:
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        if is_https:
+            self._context()  # what is wrong with it should be known before the first request
 
     @property
     def address(self) -> str:

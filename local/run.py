@@ -24,6 +24,7 @@ from .display import BOOKKEEPING, Display, JsonLines, Readable
 from .environments import Environments, Outcome, Start
 from .failures import LocalFailure
 from .gateway import Gateway, Served
+from .hosts import authority
 from .machine import architecture
 from .mounts import TASK_ROOT
 from .ports import LOOPBACK
@@ -334,7 +335,12 @@ def _number(lowest: int, highest: int) -> Callable[[str], int]:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(text.replace(",", " ").split())
+    names = tuple(text.replace(",", " ").split())
+    for name in names:
+        host = authority(name.removeprefix("."))
+        if host is None or host.port is not None:
+            raise argparse.ArgumentTypeError(f"{name!r} is no host's name: app.test, or .app.test for all below it")
+    return names
 
 
 def _variable(text: str) -> tuple[str, str]:

@@ -261,6 +261,8 @@ class Sandbox:
             if not self._is_open():
                 raise LocalFailure("the function was stopped")
             notice = self._port.choose_again()
+            if self._client:
+                self._client.close()
             self._end_process()
             self._start_emulator(self._enclosure())
         return notice
@@ -306,10 +308,8 @@ class Sandbox:
                 return
             if ports:
                 where = " and ".join(map(str, ports))
-                self._say(
-                    f"the app listens on port {where} and not on $PORT, which is {self.app_port}: "
-                    + _lines_to_add(ports[0])
-                )
+                seen = f"so far the app listens on port {where} and not on $PORT, which is {self.app_port}"
+                self._say(f"{seen}; unless it is still starting, {_lines_to_add(ports[0])}")
                 return
 
     def _freeze(self) -> None:

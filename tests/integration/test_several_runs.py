@@ -248,7 +248,7 @@ def test_an_app_that_listens_elsewhere_is_named_while_it_is_waited_for(
     )
     with running(options, on_output=lambda number, line: lines.append(line)) as now:
         assert get(now.gateway.address)[0] == 502
-    said = [line for line in lines if line.startswith(f"the app listens on port {elsewhere} and not on $PORT")]
+    said = [line for line in lines if line.startswith(f"so far the app listens on port {elsewhere} and not on $PORT")]
     assert len(said) == 1
     assert f"FAIRLEAD_PORT={elsewhere}" in said[0]
 

@@ -21,11 +21,16 @@ STRICT = """
 import os
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+CSP = ("content-security-policy", "upgrade-insecure-requests")
+
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         cookies = dict(part.split("=", 1) for part in self.headers.get("cookie", "").split("; ") if part)
         name = cookies.get("__Host-name")
+        if self.path == "/script.js":
+            return self.answer(200, "window.ran = true")
         form = '<form method="post" action="/enter"><input name="name"><button>enter</button></form>'
+        form += '<script src="/script.js"></script>'
         self.answer(200, f"<p>hello {name}</p>" if name else form)
 
     def do_POST(self):
@@ -39,8 +44,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status, page, *fields):
         self.send_response(status)
-        head = (("content-type", "text/html"), ("content-length", str(len(page))))
-        for name, value in (*head, *fields, ("strict-transport-security", "max-age=31536000")):
+        kind = "text/javascript" if self.path == "/script.js" else "text/html"
+        head = (("content-type", kind), ("content-length", str(len(page))), *fields)
+        for name, value in (*head, ("strict-transport-security", "max-age=31536000"), CSP):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(page.encode())
@@ -76,6 +82,7 @@ def named(now: Running, host: str) -> str:
 
 def enter(page: Page, address: str) -> None:
     page.open(address)
+    assert page.value("window.ran")
     page.fill("input", "Ada")
     page.click("button")
     page.wait("location.pathname === '/welcome' && document.body.innerText.includes('Ada')")

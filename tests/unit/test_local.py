@@ -216,6 +216,8 @@ MEANINGLESS = {
     "a stage of what has none": (["--source", "alb", "--stage", "dev"], "alb has no stages"),
     "a stage with a slash": (["--source", "rest", "--stage", "a/b"], "letters, digits"),
     "binary types of what has none": (["--binary-media-types", "*/*"], "function-url has none"),
+    "a host with a port": (["--allowed-hosts", "app.test:3000"], "no host's name"),
+    "a host that no browser asks for": (["--allowed-hosts", "a.test café.test"], "'café.test' is no host's name"),
     "a source that does not exist": (["--source", "cloudfront"], "lattice"),
 }
 
