@@ -78,6 +78,10 @@ class Plan(NamedTuple):
     is_public: bool = False
 
 
+class WrongContent(Exception):
+    """Lambda has stored something other than what was uploaded. The message says what was done about it."""
+
+
 def publish_all(
     session: boto3.session.Session, zips: Sequence[Zip], regions: Sequence[str], plan: Plan, record: Path
 ) -> list[str]:
@@ -95,14 +99,18 @@ def publish_all(
                 print(f"{region}  {layer.kind}  {what}  {arn}", flush=True)
                 arns.setdefault(region, {})[layer.kind] = arn
                 _save(record, arns, zips, plan)
-        except (BotoCoreError, ClientError) as error:
+        except (BotoCoreError, ClientError, WrongContent) as error:
             print(f"{region}  FAILED: {explained(error, plan)}", file=sys.stderr, flush=True)
             failed.append(region)
     return failed
 
 
 def publish(session: boto3.session.Session, layer: Zip, region: str, plan: Plan) -> tuple[str, str]:
-    """The ARN of the version that has ``layer``, and what was done for it. Raises botocore's errors."""
+    """The ARN of the version that has ``layer``, and what was done for it.
+
+    A version is compared with ``layer`` before it is made public or its ARN is handed out. Raises ``WrongContent`` when
+    they differ, and botocore's errors.
+    """
     name = f"{plan.name}-{layer.kind}"
     with closing(session.client("lambda", region_name=region, config=CLIENT)) as client:
         version = _newest(client, name)
@@ -117,6 +125,7 @@ def publish(session: boto3.session.Session, layer: Zip, region: str, plan: Plan)
                     CompatibleArchitectures=[layer.architecture],
                     CompatibleRuntimes=RUNTIMES,
                 )
+            _require_content(client, name, version, layer)
         if plan.is_public:
             _make_public(client, name, version["Version"])
         return version["LayerVersionArn"], "published" if is_new else "unchanged"
@@ -132,20 +141,53 @@ def _newest(client: Any, name: str) -> Any:
     return client.get_layer_version(LayerName=name, VersionNumber=max(numbers)) if numbers else None
 
 
+def _require_content(client: Any, name: str, version: Mapping[str, Any], layer: Zip) -> None:
+    """Delete ``version`` and raise ``WrongContent`` unless Lambda's checksum of it is that of ``layer``."""
+    stored = version["Content"]["CodeSha256"]
+    if stored == layer.sha256:
+        return
+    arn = version["LayerVersionArn"]
+    try:
+        client.delete_layer_version(LayerName=name, VersionNumber=version["Version"])
+        outcome = "that version was deleted again"
+    except (BotoCoreError, ClientError) as error:
+        outcome = f"deleting that version failed ({error}), so delete it by hand"
+    raise WrongContent(
+        f"{arn} has the SHA-256 {stored}, and what was uploaded has {layer.sha256}: somebody else changed it on its "
+        f"way (find out who can write to the bucket); {outcome}. It was not made public"
+    )
+
+
 @contextmanager
 def _content(session: boto3.session.Session, layer: Zip, region: str, plan: Plan) -> Iterator[dict[str, object]]:
-    """How Lambda is given the zip. What is put into the bucket is taken out again: Lambda has made its copy."""
+    """How Lambda is given the zip. What is put into the bucket is taken out again: Lambda has made its copy.
+
+    The bucket has to belong to the account of these credentials: a name such as ``mine-eu-west-1`` can be anybody's.
+    """
     if len(layer.content) <= DIRECT_LIMIT:
         yield {"ZipFile": layer.content}
         return
     checksum = hashlib.sha256(layer.content).hexdigest()
     place = {"Bucket": f"{plan.bucket_prefix}-{region}", "Key": f"{plan.name}-{layer.kind}-{checksum}.zip"}
+    owner = {"ExpectedBucketOwner": _account(session, region)}
     with closing(session.client("s3", region_name=region, config=CLIENT)) as storage:
-        storage.put_object(**place, Body=layer.content)
+        stored = storage.put_object(**place, **owner, Body=layer.content, ChecksumSHA256=layer.sha256)
+        # In a bucket with versions this upload has a number of its own, and a later one with the same name another.
+        version = stored.get("VersionId")
         try:
-            yield {"S3Bucket": place["Bucket"], "S3Key": place["Key"]}
+            yield {
+                "S3Bucket": place["Bucket"],
+                "S3Key": place["Key"],
+                **({"S3ObjectVersion": version} if version else {}),
+            }
         finally:
-            storage.delete_object(**place)
+            storage.delete_object(**place, **owner, **({"VersionId": version} if version else {}))
+
+
+def _account(session: boto3.session.Session, region: str) -> str:
+    """The number of the account that the credentials are of. STS answers that without any permission."""
+    with closing(session.client("sts", region_name=region, config=CLIENT)) as client:
+        return str(client.get_caller_identity()["Account"])
 
 
 def _make_public(client: Any, name: str, version: int) -> None:
@@ -173,6 +215,8 @@ def _require_a_way(zips: Sequence[Zip], plan: Plan) -> None:
 def explained(error: Exception, plan: Plan) -> str:
     """``error`` in a sentence, with what to do about it where that is known."""
     advice = {
+        "AccessDenied": f"the bucket {plan.bucket_prefix}-REGION has to belong to the account of these credentials, "
+        "which need s3:PutObject, s3:GetObject and s3:DeleteObject in it",
         "NoSuchBucket": f"make the bucket {plan.bucket_prefix}-REGION in this region, or give another --bucket-prefix",
         "AccessDeniedException": "these credentials need lambda:ListLayerVersions, lambda:GetLayerVersion, "
         "lambda:PublishLayerVersion, and lambda:AddLayerVersionPermission for --public",

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +44,9 @@ class Aws:
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, str]] = []
         self.faults: list[Fault] = []
+        self.owners: list[str] = []  # whose bucket each request to S3 expects, "" where it does not say
+        self.contents: list[dict[str, str]] = []  # what Lambda was told to publish
+        self.before_publishing: Callable[[], object] = bool
         self._application = DomainDispatcherApplication(create_backend_app)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -49,12 +54,22 @@ class Aws:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         region = scope[1] if scope else ""
         self.requests.append((region, method, path))
+        is_storage = "/s3/" in environ.get("HTTP_AUTHORIZATION", "")
+        if is_storage:
+            self.owners.append(environ.get("HTTP_X_AMZ_EXPECTED_BUCKET_OWNER", ""))
+        if method == "POST" and path.endswith("/versions"):
+            body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+            environ["wsgi.input"] = BytesIO(body)
+            self.contents.append(json.loads(body)["Content"])
+            self.before_publishing()
         for fault in self.faults:
             if (fault.region, fault.method) == (region, method) and path.endswith(fault.path):
                 self.faults.remove(fault)
                 # Or the connection, which is kept, would go on with the rest of the body.
                 environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
                 start_response(f"{fault.status} Error", [("x-amzn-errortype", fault.code)])
+                if is_storage:
+                    return [f"<Error><Code>{fault.code}</Code><Message>as the test wants it</Message></Error>".encode()]
                 return [json.dumps({"Message": "as the test wants it"}).encode()]
         answer: Iterable[bytes] = self._application(environ, start_response)
         return answer
@@ -81,6 +96,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Aws]:
     server.server_close()
 
 
+ACCOUNT = "123456789012"  # moto's
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 
 
@@ -215,6 +231,23 @@ def test_layers_that_are_public_already_stay_so(aws: Aws, session: boto3.session
     assert aws.count("POST", "/policy") == 2
 
 
+def bucket(session: boto3.session.Session) -> None:
+    """The bucket that a plan with the prefix ``mine`` means."""
+    with closing(session.client("s3", region_name="eu-west-1")) as storage:
+        storage.create_bucket(Bucket="mine-eu-west-1", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+
+
+def swapped(session: boto3.session.Session, content: bytes) -> Callable[[], object]:
+    """What somebody does who can write to the bucket: each object there becomes ``content``."""
+
+    def swap() -> None:
+        with closing(session.client("s3", region_name="eu-west-1")) as storage:
+            for entry in storage.list_objects_v2(Bucket="mine-eu-west-1")["Contents"]:
+                storage.put_object(Bucket="mine-eu-west-1", Key=entry["Key"], Body=content)
+
+    return swap
+
+
 class TestLargeZips:
     """Lambda takes 50 MiB directly; here it is less, so that a test needs no such zip."""
 
@@ -225,17 +258,83 @@ class TestLargeZips:
     def test_they_go_through_the_regions_bucket_and_are_not_left_there(
         self, aws: Aws, session: boto3.session.Session, record: Path
     ) -> None:
-        storage = session.client("s3", region_name="eu-west-1")
-        storage.create_bucket(Bucket="mine-eu-west-1", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+        bucket(session)
         assert publish.publish_all(session, ZIPS, ["eu-west-1"], Plan(bucket_prefix="mine"), record) == []
-        assert "Contents" not in storage.list_objects_v2(Bucket="mine-eu-west-1")
-        storage.close()
+        with closing(session.client("s3", region_name="eu-west-1")) as storage:
+            assert "Contents" not in storage.list_objects_v2(Bucket="mine-eu-west-1")
         uploads = [path for _, method, path in aws.requests if method == "PUT"][1:]
         assert len(uploads) == 1, "the zip of exactly the limit went directly"
         assert uploads[0].startswith("/mine-eu-west-1/fairlead-arm64-")
         assert len(versions(session, "fairlead-arm64")) == 1
         assert publish.publish_all(session, ZIPS, ["eu-west-1"], Plan(bucket_prefix="mine"), record) == []
         assert len(versions(session, "fairlead-arm64")) == 1
+
+    def test_every_request_to_the_bucket_names_the_account_that_it_has_to_belong_to(
+        self, aws: Aws, session: boto3.session.Session, record: Path
+    ) -> None:
+        bucket(session)
+        aws.owners.clear()
+        assert publish.publish_all(session, ZIPS, ["eu-west-1"], Plan(bucket_prefix="mine"), record) == []
+        assert aws.owners == [ACCOUNT] * 2, "one upload, one deletion"
+
+    def test_a_bucket_that_is_somebody_elses_is_named(
+        self, aws: Aws, session: boto3.session.Session, record: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        bucket(session)
+        aws.faults = [Fault("eu-west-1", "PUT", ".zip", 403, "AccessDenied")]
+        assert publish.publish_all(session, ZIPS[1:], ["eu-west-1"], Plan(bucket_prefix="mine"), record) == [
+            "eu-west-1"
+        ]
+        assert "the bucket mine-REGION has to belong to the account of these credentials" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("is_public", [False, True], ids=["private", "public"])
+    def test_an_object_swapped_between_upload_and_publish_is_deleted_and_never_public(
+        self,
+        aws: Aws,
+        session: boto3.session.Session,
+        record: Path,
+        capsys: pytest.CaptureFixture[str],
+        is_public: bool,
+    ) -> None:
+        bucket(session)
+        aws.before_publishing = swapped(session, b"PK of somebody else")
+        plan = Plan(bucket_prefix="mine", is_public=is_public)
+        assert publish.publish_all(session, ZIPS[1:], ["eu-west-1"], plan, record) == ["eu-west-1"]
+        said = capsys.readouterr()
+        assert "published" not in said.out
+        assert f"what was uploaded has {ZIPS[1].sha256}" in said.err
+        assert "that version was deleted again" in said.err
+        assert versions(session, "fairlead-arm64") == []
+        assert aws.count("POST", "/policy") == 0
+        assert not record.exists(), "an ARN in the record is one whose content was compared"
+        aws.before_publishing = bool
+        assert publish.publish_all(session, ZIPS[1:], ["eu-west-1"], plan, record) == []
+        assert record.exists()
+
+    def test_a_swapped_version_that_cannot_be_deleted_is_said_to_be_still_there(
+        self, aws: Aws, session: boto3.session.Session, record: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        bucket(session)
+        aws.before_publishing = swapped(session, b"PK of somebody else")
+        aws.faults = [Fault("eu-west-1", "DELETE", "/versions/1", 403, "AccessDeniedException")]
+        plan = Plan(bucket_prefix="mine", is_public=True)
+        assert publish.publish_all(session, ZIPS[1:], ["eu-west-1"], plan, record) == ["eu-west-1"]
+        said = capsys.readouterr().err
+        assert "fairlead-arm64:1 has the SHA-256 " in said
+        assert "deleting that version failed (" in said
+        assert aws.count("POST", "/policy") == 0
+
+    def test_in_a_bucket_with_versions_lambda_is_given_the_one_that_was_uploaded(
+        self, aws: Aws, session: boto3.session.Session, record: Path
+    ) -> None:
+        bucket(session)
+        with closing(session.client("s3", region_name="eu-west-1")) as storage:
+            storage.put_bucket_versioning(Bucket="mine-eu-west-1", VersioningConfiguration={"Status": "Enabled"})
+            assert publish.publish_all(session, ZIPS[1:], ["eu-west-1"], Plan(bucket_prefix="mine"), record) == []
+            left = storage.list_object_versions(Bucket="mine-eu-west-1")
+        assert "Versions" not in left
+        assert "DeleteMarkers" not in left
+        assert aws.contents[-1]["S3ObjectVersion"]
 
     def test_a_bucket_that_is_not_there_is_named(
         self, session: boto3.session.Session, record: Path, capsys: pytest.CaptureFixture[str]
