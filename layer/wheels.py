@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from packaging.requirements import Requirement
 
-from . import interpreter, recipe
+from . import interpreter, markers, recipe
 from .elf import SYSTEM_GLIBC
 from .failures import LayerError
 from .kept import sha256
@@ -26,7 +26,7 @@ from .toolchain import Toolchain
 
 LOCK = HERE / "wheels.txt"
 CACHE = REPOSITORY / ".cache/wheels"
-PYTHON = "3.13"
+PYTHON = markers.PYTHON
 OLDEST_GLIBC_MINOR = 5  # manylinux1, whose wheels are still about
 LICENCE_NAMES = re.compile(r"(?i)(licen[sc]e|copying|notice|authors)")
 LEFT_OUT = re.compile(r"[^/]+\.data/.*|[^/]+\.dist-info/(RECORD|direct_url\.json)|.*\.py[ci]")
@@ -86,7 +86,7 @@ def fetch(chosen: Sequence[Pin], architecture: Architecture, cache: Path = CACHE
                 (cache / sha256(arrival)).mkdir(parents=True, exist_ok=True)
                 shutil.move(arrival, cache / sha256(arrival) / arrival.name)
     wheels = [Wheel(pin, path) for pin in chosen if (path := _cached(pin, cache))]
-    _require_dependencies(wheels)
+    _require_dependencies(wheels, architecture)
     return wheels
 
 
@@ -108,22 +108,21 @@ def _pip(what: Sequence[str], architecture: Architecture, destination: Path) -> 
         raise LayerError(f"pip could not download {' '.join(what)} for {architecture.name}:\n{result.stderr.strip()}")
 
 
-def _require_dependencies(wheels: Sequence[Wheel]) -> None:
+def _require_dependencies(wheels: Sequence[Wheel], architecture: Architecture) -> None:
     present = {wheel.pin.name for wheel in wheels}
     lacking = {
         f"{wheel.pin.name} needs {requirement.name}"
         for wheel in wheels
-        for requirement in _requirements(wheel)
+        for requirement in _requirements(wheel, architecture)
         if normal(requirement.name) not in present
     }
     if lacking:
         raise LayerError(f"{'; '.join(sorted(lacking))}: name that in --with as well")
 
 
-def _requirements(wheel: Wheel) -> Iterator[Requirement]:
-    environment = {"python_version": PYTHON, "python_full_version": f"{PYTHON}.0", "extra": ""}
-    environment |= {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
-    environment |= {"implementation_name": "cpython", "platform_python_implementation": "CPython"}
+def _requirements(wheel: Wheel, architecture: Architecture) -> Iterator[Requirement]:
+    """What ``wheel`` needs on the layer's Python, whatever Python this is."""
+    environment = {**markers.environment(architecture.name), "extra": ""}
     with zipfile.ZipFile(wheel.path) as archive:
         metadata = next(name for name in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", name))
         for line in archive.read(metadata).decode().partition("\n\n")[0].splitlines():

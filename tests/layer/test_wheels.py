@@ -91,7 +91,24 @@ class TestOneSentenceSaysWhatToDo:
     def test_a_package_whose_dependency_is_not_there(self, tmp_path: Path) -> None:
         wheel = _wheel(tmp_path, {"it.py": ""}, requires="Requires-Dist: rope>=2\nRequires-Dist: frill; extra == 'f'\n")
         with pytest.raises(LayerError, match=r"^it needs rope: name that in --with as well$"):
-            wheels._require_dependencies([wheel])
+            wheels._require_dependencies([wheel], X86_64)
+
+    @pytest.mark.parametrize(
+        ("marker", "needing"),
+        {
+            'platform_machine == "aarch64"': ["arm64"],
+            'platform_machine == "x86_64"': ["x86_64"],
+            'python_version >= "3.13"': ["arm64", "x86_64"],
+            'implementation_version < "3.12"': [],
+            'python_version < "3.12" or sys_platform == "win32"': [],
+        }.items(),
+    )
+    def test_a_dependency_counts_for_the_layers_interpreter_and_not_for_this_one(
+        self, tmp_path: Path, marker: str, needing: list[str]
+    ) -> None:
+        wheel = _wheel(tmp_path, {"it.py": ""}, requires=f"Requires-Dist: rope; {marker}\n")
+        found = [name for name, each in recipe.ARCHITECTURES.items() if [*wheels._requirements(wheel, each)]]
+        assert sorted(found) == needing
 
     def test_a_package_that_would_replace_a_module_of_the_layer(self, tmp_path: Path) -> None:
         (tmp_path / "library").mkdir()
