@@ -33,6 +33,7 @@ NOT_OF_THE_LAYER = {
     *(
         "check.py",
         "image.py",
+        "markers.py",
         "merge.py",
         "npm.py",
         "package.py",

@@ -17,8 +17,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -28,6 +29,9 @@ from .failures import LayerError
 from .limited import run
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+# What apt says of a file that it could not fetch; the second says that the archive answers and does not have it.
+FAILED_TO_FETCH = re.compile(r"^E: Failed to fetch (\S+)\s+(.+?)\s*$", re.MULTILINE)
+GONE = re.compile(r"\b(404|410|Not Found|File not found|No such file)\b")
 LISTS_LAST_S = 12 * 3600  # a security update is picked up the same day, and a day's builds need one refresh
 
 # What a stable release gets beside its own suite, as (archive, suite). Testing and unstable have neither.
@@ -60,7 +64,9 @@ def fetch(
 
     ``architecture`` is Debian's word (``amd64``, ``arm64``) and need not be the machine's. ``with_dependencies`` adds
     what ``apt-get install --no-install-recommends`` would install into an empty system. With lists less than 12 hours
-    old and the packages in the cache, no network is used. Raises ``DebianError``.
+    old and the packages in the cache, no network is used. A package whose file the archive does not have, though its
+    lists name it, is replaced by the next older version of another suite, and a line on stderr says so.
+    Raises ``DebianError``.
     """
     _require_tools()
     archive = _PrivateApt(cache.resolve() / f"{suite}-{architecture}", suite, architecture)
@@ -68,14 +74,15 @@ def fetch(
         archive.configure()
         refreshed = archive.refresh_lists()
         wanted = archive.resolve(packages, with_dependencies)
-        try:
-            return archive.download(wanted)
-        except DebianError:
-            if refreshed:
-                raise
-        # The archive drops a package's file as soon as a newer one is there, so lists of this morning can be too old.
-        archive.refresh_lists(at_once=True)
-        return archive.download(archive.resolve(packages, with_dependencies))
+        if not refreshed and archive.lacking(wanted):
+            # The archive drops a package's file as soon as a newer one is there, so lists of this morning can be too
+            # old.
+            try:
+                return archive.download(wanted, or_older=False)
+            except DebianError:
+                archive.refresh_lists(at_once=True)
+                wanted = archive.resolve(packages, with_dependencies)
+        return archive.download(wanted)
 
 
 def unpack(package: Package, destination: Path) -> None:
@@ -93,12 +100,22 @@ def unpack(package: Package, destination: Path) -> None:
 class _Wanted(NamedTuple):
     file: str
     sha256: str
+    uri: str
+
+    @property
+    def name(self) -> str:
+        """As apt takes it, with the architecture where the package has one."""
+        name, _, architecture = self.file.removesuffix(".deb").split("_")
+        return name if architecture == "all" else f"{name}:{architecture}"
+
+    @property
+    def version(self) -> str:
+        return unquote(self.file.split("_")[1])
 
     @property
     def request(self) -> str:
         """As ``apt-get download`` takes it: this very version."""
-        name, version, architecture = self.file.removesuffix(".deb").split("_")
-        return f"{name}={unquote(version)}" if architecture == "all" else f"{name}:{architecture}={unquote(version)}"
+        return f"{self.name}={self.version}"
 
 
 class _PrivateApt:
@@ -110,6 +127,7 @@ class _PrivateApt:
         self.architecture = architecture
         self._sources = root / "sources.list"
         self._refreshed = root / "refreshed"
+        self._mirrors: dict[str, str] = {}
 
     def configure(self) -> None:
         for name in ("lists/partial", "cache/archives/partial", "packages"):
@@ -122,7 +140,7 @@ class _PrivateApt:
             self._sources.write_text(sources)
 
     def _source_lines(self) -> str:
-        mirrors = _mirrors()
+        mirrors = self._mirrors = _mirrors()
         if not mirrors["main"]:
             raise DebianError(
                 "no Debian archive in this machine's apt sources, as on Ubuntu: install debian-archive-keyring and set "
@@ -142,6 +160,8 @@ class _PrivateApt:
         if age is not None and age < LISTS_LAST_S and not at_once:
             return False
         _say(f"fetching the package lists of Debian {self.suite} ({self.architecture})")
+        if not self._mirrors["security"] and "DEBIAN_SECURITY_MIRROR" not in os.environ and self.suite in POCKETS:
+            _say_once("no Debian security archive is known, so its updates are left out: set DEBIAN_SECURITY_MIRROR")
         result = self._apt("update", "-qq", "-o", "APT::Update::Error-Mode=any")
         if result.returncode == 0:
             self._refreshed.touch()
@@ -167,30 +187,70 @@ class _PrivateApt:
             raise DebianError(
                 f"Debian {self.suite} ({self.architecture}) cannot give {' '.join(packages)}: {_reason(result.stderr)}"
             )
-        lines = re.findall(r"^'[^']+' (\S+\.deb) \d+ SHA256:([0-9a-f]{64})$", result.stdout, re.MULTILINE)
-        return sorted({_Wanted(file, sha256) for file, sha256 in lines})
+        return sorted(_listed(result.stdout))
 
-    def download(self, wanted: Sequence[_Wanted]) -> list[Package]:
-        missing = [file for file in wanted if not self._has(file)]
-        if missing:
+    def lacking(self, wanted: Sequence[_Wanted]) -> list[_Wanted]:
+        """Those that are not in the cache."""
+        return [file for file in wanted if not self._has(file)]
+
+    def download(self, wanted: Sequence[_Wanted], *, or_older: bool = True) -> list[Package]:
+        """``wanted``, out of the cache or the archive.
+
+        Where ``or_older``, another suite's version takes the place of a file that the archive does not have.
+        """
+        if missing := self.lacking(wanted):
             _say(f"downloading {len(missing)} packages of Debian {self.suite} ({self.architecture})")
-            self._download(missing)
+            failures = self._download(missing)
+            lost = self.lacking(missing)
+            if lost and not all(or_older and GONE.search(_reason_of(file, failures)) for file in lost):
+                raise self._undelivered(lost[0], failures)
+            found = {file: self._older(file, failures) for file in lost}
+            wanted = sorted(found.get(file, file) for file in wanted)
         # dpkg-deb leaves what it unpacks when it is interrupted, and where there is no `rm`.
         with TemporaryDirectory(dir=self.root) as scratch:
             return [self._package(file, scratch) for file in wanted]
 
-    def _download(self, missing: Sequence[_Wanted]) -> None:
+    def _older(self, lost: _Wanted, failures: Mapping[str, str]) -> _Wanted:
+        """The newest version of ``lost`` that another suite really has, downloaded."""
+        versions = self._apt("madison", lost.name, program="apt-cache").stdout
+        # Newest first, as apt lists them: name | version | archive suite/component architecture Packages
+        others = list(dict.fromkeys(re.findall(r"^[^|]+\| *(\S+) *\|", versions, re.MULTILINE)))
+        for version in others[others.index(lost.version) + 1 :] if lost.version in others else ():
+            listed = self._apt("download", "-y", "--print-uris", f"{lost.name}={version}")
+            for other in _listed(listed.stdout):
+                if self.lacking([other]):
+                    self._download([other])
+                if not self.lacking([other]):
+                    _say(
+                        f"{lost.file} is not in the archive, though its lists name it: {other.file} is used instead "
+                        f"({self._setting(lost.uri)} can name an archive that has it)"
+                    )
+                    return other
+        raise self._undelivered(lost, failures)
+
+    def _undelivered(self, file: _Wanted, failures: Mapping[str, str]) -> DebianError:
+        return DebianError(
+            f"packages cannot be downloaded: {file.file}: {_reason_of(file, failures)} ({file.uri}); check the network "
+            f"and try again, or set {self._setting(file.uri)} to an archive that has it"
+        )
+
+    def _setting(self, uri: str) -> str:
+        """The variable that names the archive which ``uri`` is in."""
+        security = self._mirrors["security"]
+        is_there = bool(security) and (uri.startswith(f"{security}/") or "/debian-security/" in uri)
+        return "DEBIAN_SECURITY_MIRROR" if is_there else "DEBIAN_MIRROR"
+
+    def _download(self, missing: Sequence[_Wanted]) -> dict[str, str]:
+        """Download into the cache what can be had: what apt says of the other URIs, and of none ("")."""
         with TemporaryDirectory(dir=self.root) as arrivals:
             result = self._apt("download", "-qq", *(file.request for file in missing), directory=Path(arrivals))
-            if result.returncode:
-                raise DebianError(
-                    f"packages cannot be downloaded: {_reason(result.stderr)}; check the network and try again"
-                )
-            for arrival in Path(arrivals).iterdir():
-                arrival.replace(self.root / "packages" / arrival.name)
-        for file in missing:
-            if not self._has(file):
-                raise DebianError(f"{file.file} did not arrive as the archive describes it; try again")
+            for file in missing:
+                arrival = Path(arrivals) / file.file
+                if arrival.exists() and _sha256(arrival) == file.sha256:
+                    arrival.replace(self.root / "packages" / file.file)
+        if not result.returncode:
+            return {}
+        return {"": _reason(result.stderr), **dict(FAILED_TO_FETCH.findall(result.stderr))}
 
     def _has(self, wanted: _Wanted) -> bool:
         path = self.root / "packages" / wanted.file
@@ -208,14 +268,26 @@ class _PrivateApt:
         name, version, architecture, source = shown.stdout.split("\n")
         return Package(name, version, architecture, path, wanted.sha256, source)
 
-    def _apt(self, *arguments: str, directory: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def _apt(
+        self, *arguments: str, directory: Path | None = None, program: str = "apt-get"
+    ) -> subprocess.CompletedProcess[str]:
         return run(
-            ["apt-get", "-c", str(self.root / "apt.conf"), *arguments],
+            [program, "-c", str(self.root / "apt.conf"), *arguments],
             cwd=directory or self.root,
             env={**os.environ, "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
         )
+
+
+def _listed(printed: str) -> set[_Wanted]:
+    """What ``--print-uris`` has printed."""
+    lines = re.findall(r"^'([^']+)' (\S+\.deb) \d+ SHA256:([0-9a-f]{64})$", printed, re.MULTILINE)
+    return {_Wanted(file, sha256, uri) for uri, file, sha256 in lines}
+
+
+def _reason_of(file: _Wanted, failures: Mapping[str, str]) -> str:
+    return failures.get(file.uri) or failures.get("", "it did not arrive as the archive describes it")
 
 
 # Given by -c, which is read after the machine's configuration and so overrides it. The hooks are cleared because
@@ -264,10 +336,7 @@ def _mirrors() -> dict[str, str]:
     """The archive roots, ``main`` and ``security``: what the environment says, else the machine's own, else ``""``."""
     given = {"main": os.environ.get("DEBIAN_MIRROR"), "security": os.environ.get("DEBIAN_SECURITY_MIRROR")}
     own = {} if None not in given.values() else _own_mirrors()
-    mirrors = {of: (own.get(of, "") if mirror is None else mirror.rstrip("/")) for of, mirror in given.items()}
-    if given["security"] is None and not mirrors["security"]:
-        _say("no Debian security archive is known, so its updates are left out: set DEBIAN_SECURITY_MIRROR")
-    return mirrors
+    return {of: (own.get(of, "") if mirror is None else mirror.rstrip("/")) for of, mirror in given.items()}
 
 
 def _own_mirrors() -> dict[str, str]:
@@ -310,3 +379,8 @@ def locked(directory: Path) -> Iterator[None]:
 
 def _say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
+
+
+@cache
+def _say_once(message: str) -> None:
+    _say(message)

@@ -15,8 +15,9 @@ SUITE = "sid"  # the one suite that has no updates and no security archive besid
 class DebianArchive:
     """``url`` is what DEBIAN_MIRROR takes, ``keyring`` what KEYRING takes."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, suite: str = SUITE) -> None:
         self._root = root
+        self._suite = suite
         root.mkdir(parents=True)
         self._gnupg = Path(mkdtemp())  # not below root: the agent's socket has to have a short path
         self._gpg("--passphrase", "", "--quick-generate-key", "archive", "ed25519", "sign", "never")
@@ -50,7 +51,7 @@ class DebianArchive:
 
     def publish(self, *, signed: bool = True) -> None:
         """Write the lists, so that apt sees what was added."""
-        lists = self._root / "dists" / SUITE
+        lists = self._root / "dists" / self._suite
         packages = lists / "main/binary-amd64/Packages"
         packages.parent.mkdir(parents=True, exist_ok=True)
         content = "\n".join(self._stanzas.values()).encode()
@@ -58,7 +59,7 @@ class DebianArchive:
         digest = hashlib.sha256(content).hexdigest()
         release = lists / "Release"
         release.write_text(
-            f"Suite: {SUITE}\nCodename: {SUITE}\nComponents: main\nArchitectures: amd64\n"
+            f"Suite: {self._suite}\nCodename: {self._suite}\nComponents: main\nArchitectures: amd64\n"
             f"Date: {formatdate(usegmt=True)}\nSHA256:\n {digest} {len(content)} main/binary-amd64/Packages\n"
         )
         (lists / "InRelease").unlink(missing_ok=True)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from layer.debian import LISTS_LAST_S, DebianError, Package, fetch, unpack
+from layer import debian
+from layer.debian import LISTS_LAST_S, POCKETS, DebianError, Package, fetch, unpack
 from tests.fakes.children import child
 
 from .debian_archive import SUITE, DebianArchive
@@ -156,6 +157,70 @@ def test_unpacking_a_damaged_package_says_which(archive: DebianArchive, cache: P
     package.path.write_bytes(b"half a pack")
     with pytest.raises(DebianError, match=r"hello_1%3a2\.0-1_all\.deb cannot be unpacked"):
         unpack(package, tmp_path / "root")
+
+
+class TestSuitesBesideTheReleases:
+    """A stable release has updates and security updates, each in an archive that may lack a file."""
+
+    @pytest.fixture
+    def security(
+        self, archive: DebianArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[DebianArchive]:
+        security = DebianArchive(tmp_path / "debian-security", f"{SUITE}-security")
+        security.add("hello", "1:2.0-1+deb1")
+        security.publish()
+        both = tmp_path / "both.gpg"
+        both.write_bytes(archive.keyring.read_bytes() + security.keyring.read_bytes())
+        monkeypatch.setitem(POCKETS, SUITE, (("security", f"{SUITE}-security"),))
+        monkeypatch.setenv("DEBIAN_SECURITY_MIRROR", security.url)
+        monkeypatch.setenv("KEYRING", str(both))
+        yield security
+        security.close()
+
+    def test_a_security_update_is_taken(self, security: DebianArchive, cache: Path) -> None:
+        assert [package.version for package in fetched(cache, "hello", "greeting")] == ["1.0", "1:2.0-1+deb1"]
+
+    def test_a_package_that_is_gone_from_the_security_archive_is_taken_from_the_next_suite(
+        self, security: DebianArchive, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shutil.rmtree(tmp_path / "debian-security/pool")
+        for _ in range(2):  # the second time out of the cache
+            found = fetched(cache, "hello", "greeting")
+            assert [package.version for package in found] == ["1.0", "1:2.0-1"]
+            said = capsys.readouterr().err
+            assert "hello_1%3a2.0-1+deb1_all.deb is not in the archive, though its lists name it" in said
+            assert "hello_1%3a2.0-1_all.deb is used instead (DEBIAN_SECURITY_MIRROR can name" in said
+
+    def test_a_package_that_is_gone_everywhere_is_named_with_the_setting(
+        self, security: DebianArchive, cache: Path, tmp_path: Path
+    ) -> None:
+        shutil.rmtree(tmp_path / "debian-security/pool")
+        shutil.rmtree(tmp_path / "archive/pool")
+        with pytest.raises(DebianError) as raised:
+            fetched(cache, "hello")
+        assert str(raised.value).startswith("packages cannot be downloaded: hello_1%3a2.0-1+deb1_all.deb: ")
+        assert "set DEBIAN_SECURITY_MIRROR to an archive that has it" in str(raised.value)
+
+    def test_a_tampered_update_is_not_replaced_by_an_older_version(
+        self, security: DebianArchive, cache: Path, tmp_path: Path
+    ) -> None:
+        (pooled,) = (tmp_path / "debian-security/pool").glob("hello_*.deb")
+        pooled.write_bytes(bytes(pooled.stat().st_size))
+        with pytest.raises(DebianError, match=r"packages cannot be downloaded: hello_1%3a2\.0-1\+deb1_all\.deb"):
+            fetched(cache, "hello")
+
+    def test_that_no_security_archive_is_known_is_said_once_when_the_lists_are_fetched(
+        self, security: DebianArchive, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.delenv("DEBIAN_SECURITY_MIRROR")
+        monkeypatch.setattr(debian, "_own_mirrors", dict)  # a machine that has other sources than Debian's
+        debian._say_once.cache_clear()
+        for folder in ("one", "other", "one"):
+            fetched(cache / folder, "hello")
+        assert capsys.readouterr().err.count("no Debian security archive is known") == 1
+        debian._say_once.cache_clear()
+        fetched(cache / "one", "hello")
+        assert capsys.readouterr().err == "", "a run that fetches nothing has nothing to say"
 
 
 class TestOneSentenceSaysWhatToDo:
