@@ -106,8 +106,8 @@ publish: setup ## the layers to AWS: make publish REGIONS="eu-west-1 us-east-1" 
 	  $(if $(call given,BUCKET_PREFIX),--bucket-prefix '$(BUCKET_PREFIX)')
 
 .PHONY: check-layer
-check-layer: setup ## would it run on Lambda? make check-layer FILE=layer.zip [FUNCTION=DIR] [LAYERS="other.zip ..."]
-	@$(PYTHON) -m layer.check '$(or $(FILE),$(error say which zip: make check-layer FILE=dist/fairlead-x86_64.zip))' $(if $(FUNCTION),--function '$(FUNCTION)') $(if $(LAYERS),--layers $(LAYERS))
+check-layer: setup ## would it run on Lambda? make check-layer FUNCTION=DIR [FILE=layer.zip] [LAYERS="other.zip ..."]
+	@$(PYTHON) -m layer.check $(if $(FILE),'$(FILE)',$(if $(FUNCTION),,$(error say what: make check-layer FUNCTION=path/to/app or FILE=dist/fairlead-x86_64.zip))) $(if $(FUNCTION),--function '$(FUNCTION)') $(if $(LAYERS),--layers $(LAYERS))
 
 .PHONY: setup
 setup: ## .venv with the pinned tools (every other target does this first)

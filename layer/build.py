@@ -35,6 +35,7 @@ NOT_OF_THE_LAYER = {
         "image.py",
         "markers.py",
         "merge.py",
+        "needs.py",
         "npm.py",
         "package.py",
         "programs.py",

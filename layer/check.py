@@ -1,7 +1,8 @@
-"""``python -m layer.check LAYER [--function F] [--layer OTHER...]``: what would fail on Lambda, said before the upload.
+"""``python -m layer.check [LAYER] [--function F] [--layer OTHER...]``: says what would fail on Lambda.
 
-LAYER and OTHER are zips or directories that Lambda unpacks to /opt, F one that it unpacks to /var/task. Nothing is
-changed and nothing leaves the machine. The exit status is 1 when there are problems.
+LAYER and OTHER are zips or directories that Lambda unpacks to /opt, F one that it unpacks to /var/task. The default of
+LAYER is what this checkout builds for this machine's processor. Nothing else is changed and nothing leaves the machine.
+The exit status is 1 when there are problems.
 
 Limits: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html.
 """
@@ -15,11 +16,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from . import build, needs
 from .elf import SYSTEM_GLIBC, dotted
 from .failures import LayerError
+from .needs import start_scripts
 from .package import Entry, Package, load
 from .programs import PROGRAMS, called
-from .recipe import ARCHITECTURES, MOUNT
+from .recipe import ARCHITECTURES, MOUNT, native
 
 DIRECT_UPLOAD = 52_428_800  # 50 MiB
 UNPACKED = 262_144_000  # 250 MiB: function and all layers together
@@ -91,17 +94,22 @@ def _one_machine(upload: Upload) -> Iterator[str]:
     machines = {file.machine for _, file in upload.layer.elves}
     wanted = machines.pop() if len(machines) == 1 else ""
     for package in upload.packages:
-        names = _names_by_machine(package)
-        if len(names) > 1:
-            parts = "; ".join(f"{_lambda_name(machine)}: {_some(names[machine])}" for machine in sorted(names))
-            yield f"{package.role}: holds files for different processors ({parts}): build it for one of them"
-        elif names and wanted and wanted not in names:
-            ((machine, files),) = names.items()
-            other = _lambda_name(machine)
-            yield (
-                f"{package.role}: is built for {other} ({_some(files)}), and the layer for {_lambda_name(wanted)}: "
-                f"build it for {_lambda_name(wanted)}, or take the {other} layer"
-            )
+        yield from for_other_processors(package, wanted)
+
+
+def for_other_processors(package: Package, wanted: str) -> Iterator[str]:
+    """Files of ``package`` that the processor ``wanted`` (as ELF calls it, "": any) cannot run."""
+    names = _names_by_machine(package)
+    if len(names) > 1:
+        parts = "; ".join(f"{_lambda_name(machine)}: {_some(names[machine])}" for machine in sorted(names))
+        yield f"{package.role}: holds files for different processors ({parts}): build it for one of them"
+    elif names and wanted and wanted not in names:
+        ((machine, files),) = names.items()
+        other = _lambda_name(machine)
+        yield (
+            f"{package.role}: is built for {other} ({_some(files)}), and the layer for {_lambda_name(wanted)}: "
+            f"build it for {_lambda_name(wanted)}, or take the {other} layer"
+        )
 
 
 def _names_by_machine(package: Package) -> dict[str, list[str]]:
@@ -128,16 +136,21 @@ def _c_library(upload: Upload) -> Iterator[str]:
     """Amazon Linux 2023 has glibc 2.34; what was built on something newer does not start there."""
     ours = max((_newest(upload.layer, home) for home in _homes(upload.layer)), default=SYSTEM_GLIBC)
     for package in upload.packages:
-        homes = _homes(package)
-        for entry, file in package.elves:
-            if entry.name.startswith(homes) or file.interpreter.startswith(f"{MOUNT}/"):
-                continue  # it comes with the C library that it was tested with
-            limit = ours if _for_our_python(entry.name) else SYSTEM_GLIBC
-            if file.glibc > limit:
-                yield (
-                    f"{package.role}: {entry.name} needs the C library {dotted(file.glibc)}, and on Lambda it finds "
-                    f"{dotted(limit)}: build it on Amazon Linux 2023 or something older, or take a manylinux wheel"
-                )
+        yield from newer_than_lambda(package, ours)
+
+
+def newer_than_lambda(package: Package, ours: tuple[int, ...]) -> Iterator[str]:
+    """What in ``package`` needs a newer C library than it finds on Lambda; ``ours`` is that of the layer's Python."""
+    homes = _homes(package)
+    for entry, file in package.elves:
+        if entry.name.startswith(homes) or file.interpreter.startswith(f"{MOUNT}/"):
+            continue  # it comes with the C library that it was tested with
+        limit = ours if _for_our_python(entry.name) else SYSTEM_GLIBC
+        if file.glibc > limit:
+            yield (
+                f"{package.role}: {entry.name} needs the C library {dotted(file.glibc)}, and on Lambda it finds "
+                f"{dotted(limit)}: build it on Amazon Linux 2023 or something older, or take a manylinux wheel"
+            )
 
 
 def _homes(package: Package) -> tuple[str, ...]:
@@ -169,10 +182,8 @@ def _can_be_run(upload: Upload) -> Iterator[str]:
             yield f"function: {entry.name} is not executable: chmod 755 {entry.name}, and zip anew on Linux or macOS"
 
 
-def _start_scripts(function: Package | None) -> Iterator[Entry]:
-    """What may be a function's handler: the scripts at its top."""
-    entries = function.entries.values() if function else ()
-    return (entry for entry in entries if entry.script and entry.name != BOOTSTRAP)
+def _start_scripts(function: Package | None) -> list[Entry]:
+    return start_scripts(function) if function else []
 
 
 def _has_runtimes(upload: Upload) -> Iterator[str]:
@@ -194,6 +205,17 @@ def _line_endings(upload: Upload) -> Iterator[str]:
         if entry and b"\r\n" in entry.script:
             name = entry.name
             yield f"{role}: {name} has Windows line ends (CRLF), and Linux cannot run it: sed -i 's/\\r$//' {name}"
+
+
+def _has_what_it_names(upload: Upload) -> Iterator[str]:
+    """What the app's own files say that it needs: packages, scripts, a build that runs by itself."""
+    if not upload.function:
+        return
+    packages = (upload.function, *upload.layers)
+    machines = {file.machine for _, file in upload.layer.elves}
+    architecture = next((LAMBDA_NAMES[machine] for machine in machines if machine in LAMBDA_NAMES), "x86_64")
+    for rule in needs.RULES:
+        yield from rule(packages, architecture)
 
 
 def _readable(upload: Upload) -> Iterator[str]:
@@ -246,6 +268,7 @@ RULES: tuple[Callable[[Upload], Iterator[str]], ...] = (
     _can_be_run,
     _has_runtimes,
     _line_endings,
+    _has_what_it_names,
     _readable,
     _proper_names,
     _sizes,
@@ -266,8 +289,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "layer",
         type=Path,
+        nargs="?",
         metavar="LAYER",
-        help="the layer with Fairlead in it, or one with a runtime alone: a zip or a directory",
+        help="the layer with Fairlead in it, or one with a runtime alone: a zip or a directory (default: built here)",
     )
     parser.add_argument("--function", type=Path, metavar="DIR_OR_ZIP", help="your function's code")
     parser.add_argument(
@@ -276,7 +300,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         upload = Upload(
-            load("layer", options.layer),
+            load("layer", options.layer or build.ensure(native().name)),
             load("function", options.function) if options.function else None,
             tuple(load(f"layer {path.name}", path) for path in options.others),
         )

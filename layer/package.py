@@ -6,7 +6,7 @@ import io
 import os
 import stat
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -16,19 +16,35 @@ from .elf import Elf
 from .failures import LayerError
 
 SHEBANG = b"#!"
+# Whose content is read besides that of scripts: what says which packages an app needs, and what imports them.
+LISTS = ("package.json", "pyproject.toml")
+LISTS_SUFFIX = ".txt"
+SOURCES = (".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".jsx", ".tsx")
+SOURCE_BYTES = 1 << 20  # a larger one is a bundle, which has what it needs
+OF_OTHERS = ("node_modules", ".next", ".git")
 
 
 class Entry(NamedTuple):
     """One file or directory. ``mode`` is stat's, and None in a zip that was made where there are no modes (Windows).
 
-    ``script`` is the whole of a file at the top that begins with ``#!``, and ``elf`` what an ELF file asks for.
+    ``text`` is the content of a script, of a list of packages or of JavaScript, and ``elf`` what an ELF file asks for.
     """
 
     name: str
     mode: int | None
     size: int
-    script: bytes = b""
+    text: bytes = b""
     elf: Elf | None = None
+
+    @property
+    def is_script(self) -> bool:
+        """Whether it says what runs it."""
+        return self.text.startswith(SHEBANG)
+
+    @property
+    def script(self) -> bytes:
+        """The whole of a script at the top."""
+        return self.text if self.is_script and "/" not in self.name else b""
 
     @property
     def is_directory(self) -> bool:
@@ -62,10 +78,13 @@ class Package(NamedTuple):
         return ((entry, entry.elf) for entry in self.entries.values() if entry.elf)
 
 
-def load(role: str, path: Path) -> Package:
-    """What ``path``, a zip or a directory, holds. Raises ``LayerError``."""
+def load(role: str, path: Path, left_out: Collection[str] = ()) -> Package:
+    """What ``path``, a zip or a directory, holds; a directory without what is called so at its top.
+
+    Raises ``LayerError``.
+    """
     if path.is_dir():
-        return Package(role, path, None, {entry.name: entry for entry in _of_directory(path)})
+        return Package(role, path, None, {entry.name: entry for entry in _of_directory(path, left_out)})
     if not path.is_file():
         raise LayerError(f"{role}: there is no {path}: give a zip or a directory")
     try:
@@ -82,8 +101,10 @@ def _of_zip(archive: zipfile.ZipFile) -> Iterator[Entry]:
         yield _with_content(entry, partial(archive.open, info))
 
 
-def _of_directory(root: Path) -> Iterator[Entry]:
+def _of_directory(root: Path, left_out: Collection[str]) -> Iterator[Entry]:
     for directory, directories, files in os.walk(root):
+        if directory == str(root):
+            directories[:] = [name for name in directories if name not in left_out]
         for name in sorted((*directories, *files)):
             path = Path(directory) / name
             status = path.lstat()
@@ -99,6 +120,13 @@ def _with_content(entry: Entry, opened: Callable[[], IO[bytes]]) -> Entry:
         head = file.read(len(elf.MAGIC))
         if head == elf.MAGIC:
             return entry._replace(elf=elf.parse(io.BytesIO(head + file.read())))
-        if head.startswith(SHEBANG) and "/" not in entry.name:
-            return entry._replace(script=head + file.read())
+        if head.startswith(SHEBANG) or _says_what_is_needed(entry):
+            return entry._replace(text=head + file.read())
     return entry
+
+
+def _says_what_is_needed(entry: Entry) -> bool:
+    if "/" not in entry.name and (entry.name in LISTS or entry.name.endswith(LISTS_SUFFIX)):
+        return True
+    is_own = not any(part in OF_OTHERS for part in entry.name.split("/"))
+    return is_own and entry.name.endswith(SOURCES) and entry.size <= SOURCE_BYTES

@@ -12,8 +12,10 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from layer import merge, programs, runtimes
+from layer import check, elf, merge, needs, programs, runtimes
 from layer.check import UNPACKED
+from layer.package import load
+from layer.recipe import ARCHITECTURES, MOUNT
 
 from . import built, javascript, node_modules, packages, start_script
 from .cache import CHECKOUT
@@ -22,6 +24,7 @@ from .machine import architecture_of
 from .mounts import TASK_ROOT, Bind
 from .node_modules import FOLDER, Installed, Wish
 
+UNFIT = (needs.scripts, needs.line_endings, needs.extension_modules)
 AUTO, NONE = "auto", "none"
 RUNTIMES = (AUTO, *programs.PROGRAMS, NONE)
 
@@ -33,6 +36,7 @@ class Prepared(NamedTuple):
     task: Path
     binds: list[Bind]
     notices: list[str]
+    is_copy: bool = False  # ``task`` has packages that were installed into it
 
 
 def prepare(
@@ -63,7 +67,7 @@ def prepare(
     lacking = start_script.lacking(task, command, opt, handler)
     if lacking and runtime != NONE:  # who chooses none may have it elsewhere: that is only worth a note
         raise LocalFailure("; ".join(lacking))
-    return Prepared(opt, task, binds, [*notices, *lacking])
+    return Prepared(opt, task, binds, [*notices, *lacking], is_copy=task != app)
 
 
 def _runtime(app: Path, wanted: str) -> tuple[str, str]:
@@ -88,6 +92,26 @@ def oversize(app: Prepared) -> list[str]:
     return [
         f"unpacked, this has {total:,} bytes ({parts}), and Lambda allows {UNPACKED:,} (250 MiB): leave packages out, "
         "bundle the app, or make it a container image"
+    ]
+
+
+def unfit(app: Prepared) -> list[str]:
+    """A sentence for each thing in the app's own files that runs on this machine at best, and not on Lambda.
+
+    What was installed or built here is left out: it is chosen for Lambda.
+    """
+    architecture = architecture_of(app.layer)
+    installed = {bind.target.removeprefix(f"{TASK_ROOT}/") for bind in app.binds}
+    if app.is_copy:
+        installed |= {FOLDER, node_modules.DENO_FOLDER}
+    function = load("the app", app.task, {*installed, ".git"})
+    python = app.layer / packages.PYTHON
+    own = elf.read(python) if python.is_file() else None
+    glibc = own.glibc if own and own.interpreter.startswith(f"{MOUNT}/") else elf.SYSTEM_GLIBC
+    return [
+        *check.for_other_processors(function, ARCHITECTURES[architecture].machine),
+        *check.newer_than_lambda(function, glibc),
+        *(problem for rule in UNFIT for problem in rule((function,), architecture)),
     ]
 
 

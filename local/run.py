@@ -28,7 +28,7 @@ from .hosts import authority
 from .machine import architecture
 from .mounts import TASK_ROOT
 from .ports import LOOPBACK
-from .prepared import AUTO, RUNTIMES, Prepared, oversize, prepare
+from .prepared import AUTO, RUNTIMES, Prepared, oversize, prepare, unfit
 from .sandbox import Sandbox
 from .sources import SOURCES, STREAMING
 from .sources.values import Front
@@ -94,7 +94,7 @@ def running(
     start_script.check(options.app, options.command, options.handler)  # before anything is made
     layer = layer_tree(options.layer)
     app = prepared(options, layer)
-    notices = [*app.notices, *oversize(app)]
+    notices = [*app.notices, *oversize(app), *unfit(app)]
     output: deque[str] = deque(maxlen=OUTPUT_LINES)
     begun: deque[Sandbox] = deque(maxlen=1)
 

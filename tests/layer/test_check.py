@@ -40,6 +40,7 @@ ARM64_LAYER = {**LAYER, "fairlead/bin/python3": File(program("arm64"), 0o755)}
 PYTHON_MODULE = "orjson/orjson.cpython-313-x86_64-linux-gnu.so"
 BUN_LAYER = {"bin/bun": File(program(glibc="2.17"), 0o755), PROGRAMS["bun"].manifest: File(b"{}")}
 BUN_START = File(b"#!/bin/sh\nexec bun run app.ts\n", 0o755)
+FLASK = {"python/Flask-3.1.3.dist-info/METADATA": File(), "python/typing_extensions-4.16.0.dist-info/RECORD": File()}
 SPARE = check.UNPACKED - len(SCRIPT)
 
 
@@ -157,6 +158,115 @@ CASES = {
     "a-managed-runtime-has-node": Case({"run.sh": File(b"#!/bin/sh\nexec node app.js\n", 0o755)}),
     "runtime-for-another-processor": Case(
         {}, ("layer other.zip: is built for x86_64 (bin/bun), and the layer for arm64: ",), ARM64_LAYER, BUN_LAYER
+    ),
+    # What the app's own files name: packages of Python
+    "packages-that-requirements-name": Case(
+        {"run.sh": START, "app.py": File(), "requirements.txt": File(b"Flask==3.1.3\ngunicorn>=20  # the server\n")},
+        ("function: requirements.txt names Flask, gunicorn, and neither the function nor a layer has them: put the ",),
+    ),
+    "one-that-was-forgotten": Case(
+        {**FLASK, "requirements.txt": File(b"flask\nredis[hiredis]>=5\n")},
+        ("function: requirements.txt names redis, and neither the function nor a layer has it: ",),
+    ),
+    "in-a-file-that-is-included": Case(
+        {**FLASK, "requirements.txt": File(b"-r base.txt\nflask\n"), "base.txt": File(b"-r base.txt\nredis\n")},
+        ("function: requirements.txt names redis, and",),
+    ),
+    "packages-that-are-there": Case(
+        {**FLASK, "requirements.txt": File(b"Flask \\\n  --hash=sha256:aa\ntyping_extensions\n")}
+    ),
+    "packages-at-the-top": Case({"flask-3.1.3.dist-info/METADATA": File(), "requirements.txt": File(b"flask\n")}),
+    "packages-in-a-layer": Case(
+        {"requirements.txt": File(b"flask")},
+        other={"python/lib/python3.13/site-packages/flask-3.dist-info/METADATA": File()},
+    ),
+    "packages-without-their-metadata": Case(
+        {
+            "python/flask/__init__.py": File(),
+            "python/yaml/__init__.py": File(),
+            "requirements.txt": File(b"flask\nPyYAML"),
+        }
+    ),
+    "packages-that-the-layers-python-does-not-need": Case(
+        {"requirements.txt": File(b'tomli; python_version < "3.12"\npywin32; sys_platform == "win32"\n')}
+    ),
+    "packages-for-this-processor": Case(
+        {"requirements.txt": File(b'only-arm; platform_machine == "aarch64"\nonly-x86; platform_machine == "x86_64"')},
+        ("function: requirements.txt names only-arm, and",),
+        ARM64_LAYER,
+    ),
+    "requirements-that-name-nothing": Case({"requirements.txt": File(b"# nothing\n\n--index-url https://x\n./own\n")}),
+    "packages-that-the-project-names": Case(
+        {"pyproject.toml": File(b'[project]\nname = "it"\ndependencies = ["flask>=3"]\n')},
+        ("function: pyproject.toml names flask, and",),
+    ),
+    "a-project-that-only-sets-tools-up": Case({"pyproject.toml": File(b"[tool.ruff]\nline-length = 100\n")}),
+    "a-project-file-that-is-none": Case({"pyproject.toml": File(b"[[[")}),
+    "packages-for-another-python": Case(
+        {"python/it/fast.cpython-312-x86_64-linux-gnu.so": File(library())},
+        ("function: holds packages for Python 3.12 (python/it/fast.cpython-312-x86_64-linux-gnu.so), and the layer ",),
+    ),
+    "packages-for-several-pythons": Case(
+        {f"it/fast.cpython-3{minor}-x86_64-linux-gnu.so": File(library()) for minor in (12, 13)}
+    ),
+    "packages-for-a-python-of-its-own": Case(
+        {"run.sh": START, "it/fast.cpython-312-x86_64-linux-gnu.so": File(library())}
+    ),
+    "packages-for-macos": Case(
+        {"it/fast.cpython-313-darwin.so": File(b"\xcf\xfa\xed\xfe")},
+        ("function: holds packages for macOS (it/fast.cpython-313-darwin.so): install them with `pip install ",),
+    ),
+    "packages-for-windows": Case({"it/fast.pyd": File(b"MZ")}, ("function: holds packages for Windows (it/fast.pyd)",)),
+    # and of JavaScript
+    "dependencies-that-are-not-installed": Case(
+        {
+            "package.json": File(b'{"dependencies": {"express": "5", "@aws-sdk/client-s3": "3", "pg": "8"}}'),
+            "server.js": File(b"import express from 'express'\nconst s3 = require(\"@aws-sdk/client-s3/x\")\n"),
+        },
+        ("function: server.js imports express, @aws-sdk/client-s3, and there is no node_modules/express: install the",),
+    ),
+    "dependencies-that-are-installed": Case(
+        {
+            "package.json": File(b'{"dependencies": {"express": "5"}}'),
+            "server.js": File(b"import express from 'express'\n"),
+            "node_modules/express/index.js": File(b"require('accepts')"),
+        },
+    ),
+    "dependencies-of-a-bundle": Case(
+        {"package.json": File(b'{"dependencies": {"express": "5"}}'), "dist/server.js": File(b"var express = 1")}
+    ),
+    "a-package.json-that-is-none": Case({"package.json": File(b"["), "server.js": File(b"import 'express'")}),
+    "next-without-standalone": Case(
+        {"package.json": File(b'{"dependencies": {"next": "16"}}'), ".next/BUILD_ID": File(), "run.sh": START},
+        ('function: .next was built without output: "standalone", so it needs all of node_modules: say that in next',),
+    ),
+    "next-with-standalone-inside": Case({".next/BUILD_ID": File(), ".next/standalone/server.js": File()}),
+    "the-standalone-folder-itself": Case({".next/BUILD_ID": File(), "server.js": File(), "run.sh": START}),
+    "next-with-all-its-packages": Case({".next/BUILD_ID": File(), "node_modules/next/package.json": File()}),
+    # and scripts
+    "script-that-run.sh-starts-without-its-bit": Case(
+        {"run.sh": File(b"#!/bin/sh\nA=1 exec ./bin/serve --port $PORT\n", 0o755), "bin/serve": File(SCRIPT)},
+        ("function: run.sh starts bin/serve, which is not executable: chmod 755 bin/serve, and zip anew on Linux",),
+    ),
+    "by-its-path-on-lambda": Case(
+        {"run.sh": File(b'#!/bin/sh\ncd /tmp && "$LAMBDA_TASK_ROOT/serve.sh"\n', 0o755), "serve.sh": File(SCRIPT)},
+        ("function: run.sh starts serve.sh, which is not executable: ",),
+    ),
+    "script-that-a-shell-is-given": Case(
+        {"run.sh": File(b"#!/bin/sh\n# ./bin/serve\nsh ./bin/serve\n", 0o755), "bin/serve": File(SCRIPT)}
+    ),
+    "script-in-another-folder": Case(
+        {"run.sh": File(b"#!/bin/sh\ncd web\nexec ./serve\n", 0o755), "serve": File(SCRIPT, 0o755)}
+    ),
+    "crlf-in-a-script-below": Case(
+        {"run.sh": START, "bin/serve": File(SCRIPT.replace(b"\n", b"\r\n"), 0o755)},
+        ("function: bin/serve has Windows line ends (CRLF), and Linux cannot run it: sed -i 's/\\r$//' bin/serve",),
+    ),
+    "crlf-where-nobody-starts-it": Case(
+        {
+            "docs/make.sh": File(SCRIPT.replace(b"\n", b"\r\n")),
+            "node_modules/it/cli.js": File(b"#!/usr/bin/env node\r\n", 0o755),
+        }
     ),
     # Names and modes
     "not-readable": Case(
