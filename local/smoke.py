@@ -13,6 +13,7 @@ import signal
 import statistics
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -21,6 +22,7 @@ import urllib3
 
 from layer.failures import LayerError
 
+from .display import BOOKKEEPING, below
 from .failures import LocalFailure
 from .gateway import Served
 from .run import Options, running
@@ -28,6 +30,8 @@ from .sandbox import Reply
 from .sources import SOURCES
 
 WARM_REQUESTS = 50
+OUTPUT_SHOWN = 40  # lines
+FAILURES_SHOWN = 10
 EVERY_BYTE = bytes(range(256))
 UPLOAD = os.urandom(300_000) + EVERY_BYTE
 TARGET = "/echo/a%2Fb//%E2%82%AC?a=1&a=2&b=%20x%2B&c"
@@ -80,9 +84,10 @@ def form(ask: Ask) -> list[Seen]:
     fields = urlencode({"name": "Zoë & Ωmega+1"})
     response = ask("POST", "/greet", body=fields, headers={"content-type": "application/x-www-form-urlencoded"})
     target = response.headers.get("location", "")
+    follows = ask("GET", target).data if target else b""
     return [
         Seen("form post: status", 303, response.status),
-        Seen("form post: page that follows", True, "Hello, Zoë &amp; Ωmega+1".encode() in ask("GET", target).data),
+        Seen("form post: page that follows", True, "Hello, Zoë &amp; Ωmega+1".encode() in follows),
     ]
 
 
@@ -131,13 +136,12 @@ def errors(ask: Ask) -> list[Seen]:
 
 def queue(invoke: Callable[[bytes], Reply]) -> list[Seen]:
     event = {"Records": [{"messageId": body, "body": body, "eventSource": "aws:sqs"} for body in ("fine", "fail")]}
-    return [
-        Seen(
-            "SQS batch: what failed",
-            {"batchItemFailures": [{"itemIdentifier": "fail"}]},
-            orjson.loads(invoke(orjson.dumps(event)).body),
-        )
-    ]
+    body = invoke(orjson.dumps(event)).body
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        answer = body[:60]
+    return [Seen("SQS batch: what failed", {"batchItemFailures": [{"itemIdentifier": "fail"}]}, answer)]
 
 
 def _status_and_size(response: Response) -> tuple[int, int]:
@@ -148,8 +152,24 @@ CHECKS = (page, form, upload, download, cookies, errors)
 
 
 def checked(ask: Ask, source: str) -> list[Seen]:
-    """What came back for the requests of all checks, through a gateway that stands for ``source``."""
-    return [*(line for check in CHECKS for line in check(ask)), *target(ask, source)]
+    """What came back for the requests of all checks, through a gateway that stands for ``source``.
+
+    Of an app whose page is not there nothing else is asked: each request could take the function's whole timeout.
+    """
+    lines = tried("page", lambda: page(ask))
+    if not lines[0].is_right:
+        return lines
+    for check in CHECKS[1:]:
+        lines += tried(check.__name__, partial(check, ask))
+    return lines + tried("target", lambda: target(ask, source))
+
+
+def tried(name: str, check: Callable[[], list[Seen]]) -> list[Seen]:
+    """What ``check`` gives; a line that says what came in place of an answer, when none came."""
+    try:
+        return check()
+    except (urllib3.exceptions.HTTPError, OSError, LocalFailure, LayerError) as error:
+        return [Seen(f"{name}: answer", "one", f"none: {error}")]
 
 
 def asking(client: urllib3.PoolManager, address: str) -> Ask:
@@ -176,21 +196,36 @@ def smoke(source: str) -> int:
     with running(options, served.append) as now, urllib3.PoolManager(retries=False) as client:
         ask = asking(client, now.gateway.address)
         print("\n".join([f"{options.app.name} behind {source} at {now.gateway.address}", *now.notices, ""]))
-        lines = checked(ask, source) + queue(lambda event: now.environments.submit(event).result().reply)
-        for _ in range(WARM_REQUESTS):
+        lines = checked(ask, source)
+        if lines[0].is_right:
+            lines += tried("queue", lambda: queue(lambda event: now.environments.submit(event).result().reply))
+        wrong = sum(not line.is_right for line in lines)
+        for _ in range(0 if wrong else WARM_REQUESTS):
             ask("GET", "/echo")
-        output = [line for line in now.output if "RequestId:" not in line]
+    output = [line for line in now.output if not BOOKKEEPING.match(line)]  # now it is all there
     for line in lines:
         print(f"{'ok   ' if line.is_right else 'WRONG'}  {line.what:30}  {_short(line.seen)}")
         if not line.is_right:
             print(f"       {'expected':30}  {_short(line.expected)}")
-    wrong = sum(not line.is_right for line in lines)
-    warm = sorted(request.duration_ms for request in served[-WARM_REQUESTS:])
-    print(f"\ncold {served[0].duration_ms:.0f} ms; warm {statistics.median(warm):.1f} ms (median of {len(warm)})")
     if wrong:
-        print("\n".join(["", "the function wrote:", *output[-40:]]))
-    print(f"{len(lines) - wrong} of {len(lines)} as they should be")
+        print("\n".join(explanation(served, output)))
+    else:
+        warm = sorted(request.duration_ms for request in served[-WARM_REQUESTS:])
+        print(f"\ncold {served[0].duration_ms:.0f} ms; warm {statistics.median(warm):.1f} ms (median of {len(warm)})")
+    left_out = "" if lines[0].is_right else "; the others were left out, because the app's page is not there"
+    print(f"{len(lines) - wrong} of {len(lines)} as they should be{left_out}")
     return 1 if wrong else 0
+
+
+def explanation(served: Sequence[Served], output: Sequence[str]) -> list[str]:
+    """Which requests failed and why, and what the app wrote last."""
+    failed = [request for request in served if request.problem or request.status >= 500]
+    failures: list[str] = []
+    for request in failed[:FAILURES_SHOWN]:
+        failures.append(f"{request.method} {request.target}  {request.status}")
+        failures += [f"  {line}" for line in request.problem]
+    last = [part for line in output[-OUTPUT_SHOWN:] for part in below(line).split("\n")]
+    return [*(["", "what failed:", *failures] if failures else []), "", "the app wrote:", *(last or ["nothing"])]
 
 
 def _short(value: object) -> str:
