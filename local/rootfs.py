@@ -5,6 +5,7 @@ Debian packages are only unpacked, as an ordinary user: nothing is installed and
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -20,15 +21,15 @@ from .machine import DEBIAN_NAMES
 SUITE = "bookworm"
 
 # What provided.al2023 has, as far as an app or the layer can tell: a shell, coreutils, the C and C++ libraries, CA
-# certificates. No Python and no Perl: a layer that leaned on the machine's would pass here and fail on Lambda. They are
+# certificates, time zones. No Python and no Perl: a layer that leaned on the machine's would pass here and fail on Lambda. They are
 # named one by one because the dependencies of ca-certificates (openssl, debconf) would bring Perl.
 ROOT_PACKAGES = (
     *("base-files", "bash", "coreutils", "dash", "findutils", "grep", "sed"),
     *("libc6", "libc-bin", "libgcc-s1", "libstdc++6", "zlib1g", "ca-certificates"),
-    *("libacl1", "libattr1", "libgmp10", "libpcre2-8-0", "libselinux1", "libtinfo6"),
+    *("libacl1", "libattr1", "libgmp10", "libpcre2-8-0", "libselinux1", "libtinfo6", "tzdata"),
 )
 MORE_PACKAGES = {"bullseye": ("libpcre3",)}  # its grep is linked with the older one
-UNUSED = ("doc", "gcc", "gdb", "info", "lintian", "locale", "man", "zoneinfo")
+UNUSED = ("doc", "gcc", "gdb", "info", "lintian", "locale", "man")
 # Lambda runs the function as this user.
 UID, GID = 993, 990
 PASSWD = f"root:x:0:0:root:/root:/bin/bash\nsbx_user1051:x:{UID}:{GID}::/home/sbx_user1051:/sbin/nologin\n"
@@ -41,7 +42,9 @@ MOUNT_FILES = ("etc/hosts", "etc/resolv.conf", "usr/local/bin/aws-lambda-rie")
 
 def ensure(architecture: str, suite: str = SUITE) -> Path:
     """The root directory for ``architecture`` out of a Debian ``suite``: 4 s and 40 MB the first time, then nothing."""
-    name = architecture if suite == SUITE else f"{suite}-{architecture}"
+    # What this file says is in it is part of the name: a root that an older checkout has made is not taken for it.
+    made_from = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    name = f"{suite}-{architecture}-{made_from}"
     return once(CACHE / "root" / name, lambda draft: _build(draft, architecture, suite))
 
 

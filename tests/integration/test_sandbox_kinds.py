@@ -196,6 +196,10 @@ def test_nothing_is_left_when_the_driver_is_killed(kind: str, layer_tree: Path, 
     kill_driver(DRIVER, str(layer_tree), str(task), json.dumps(variables()), command, **{enclosure.CHOICE: kind})
 
 
+ROME = (
+    "import datetime, zoneinfo; "
+    'print(datetime.datetime(2026, 7, 1, tzinfo=zoneinfo.ZoneInfo("Europe/Rome")).utcoffset())'
+)
 PROMISES = {
     "another user": ("id -u; id -g", "993\n990"),
     "no capabilities": ("grep -E 'Cap(Eff|Prm|Bnd)' /proc/self/status | cut -f2 | sort -u", "0" * 16),
@@ -210,6 +214,8 @@ PROMISES = {
     "the process table is private": ("ls -d /proc/1 && ls -d /proc/[0-9]* | wc -l | grep -c -x '.'", "/proc/1\n1"),
     "the hostname is Lambda's kind": ("cat /proc/sys/kernel/hostname", "169-254-10-1"),
     "the machine's files are not there": ("ls -d /home/* /root/.* 2>/dev/null | grep -v '/\\.*$' | wc -l", "0"),
+    "the C library knows time zones": ("TZ=Europe/Rome date -d 2026-07-01T00:00Z +%H%z", "02+0200"),
+    "the layer's Python knows time zones": (f"/opt/fairlead/bin/python3 -c '{ROME}'", "2:00:00"),
     "the layer's own interpreter": ("readlink /proc/$PPID/exe", "/opt/fairlead/bin/python3"),
 }
 
