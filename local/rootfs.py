@@ -21,8 +21,8 @@ from .machine import DEBIAN_NAMES
 SUITE = "bookworm"
 
 # What provided.al2023 has, as far as an app or the layer can tell: a shell, coreutils, the C and C++ libraries, CA
-# certificates, time zones. No Python and no Perl: a layer that leaned on the machine's would pass here and fail on Lambda. They are
-# named one by one because the dependencies of ca-certificates (openssl, debconf) would bring Perl.
+# certificates, time zones. No Python and no Perl: a layer that leaned on the machine's would pass here and fail on
+# Lambda. They are named one by one because the dependencies of ca-certificates (openssl, debconf) would bring Perl.
 ROOT_PACKAGES = (
     *("base-files", "bash", "coreutils", "dash", "findutils", "grep", "sed"),
     *("libc6", "libc-bin", "libgcc-s1", "libstdc++6", "zlib1g", "ca-certificates"),

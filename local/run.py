@@ -25,6 +25,7 @@ from .environments import Environments, Outcome, Start
 from .failures import LocalFailure
 from .gateway import Gateway, Served
 from .hosts import authority
+from .lateness import Lateness
 from .machine import architecture
 from .mounts import TASK_ROOT
 from .ports import LOOPBACK
@@ -98,8 +99,11 @@ def running(
     output: deque[str] = deque(maxlen=OUTPUT_LINES)
     begun: deque[Sandbox] = deque(maxlen=1)
 
+    lateness = Lateness()
+
     def keep(environment: int, line: str) -> None:
         output.append(line)
+        lateness.heard(environment, line)
         if on_output:
             on_output(environment, line)
 
@@ -124,7 +128,10 @@ def running(
 
     environments = Environments(start, options.environments, version, on_note)
     # The gateway takes its port first: an app that wants the same one then gets another.
-    with open_gateway(environments.submit, options, on_served, on_note) as gateway, environments:
+    def on_explained(served: Served) -> None:
+        on_served(lateness.explained(served))
+
+    with open_gateway(environments.submit, options, on_explained, on_note) as gateway, environments:
         environments.prepare()
         wanted = DEFAULT_PORT if options.port is None else options.port
         if wanted not in (0, gateway.port):
