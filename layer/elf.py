@@ -125,6 +125,17 @@ def bind_to_layer(python: Path, architecture: Architecture) -> None:
     _patchelf("--set-interpreter", f"{MOUNT}/{LIBRARIES}/{architecture.loader}", str(python))
 
 
+def move(program: Path, mount: str) -> None:
+    """Let ``program``, which loads its loader and libraries from the layer on ``/opt``, load them from ``mount``."""
+    bound = read(program)
+    if bound is None:
+        raise LayerError(f"{program} is no ELF file that could be linked for {mount}")
+    # One change per call, as above.
+    if bound.rpath:
+        _patchelf("--force-rpath", "--set-rpath", bound.rpath.replace(MOUNT, mount, 1), str(program))
+    _patchelf("--set-interpreter", bound.interpreter.replace(MOUNT, mount, 1), str(program))
+
+
 def drop_unwind_tables(path: Path) -> None:
     """Fill the unwind tables of ``path`` with zeros, which take no room in a zip. Nothing else moves.
 

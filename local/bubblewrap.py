@@ -18,7 +18,8 @@ PRIVATE = (
 )
 HOW_TO_ALLOW = (
     "allow them with `sudo sysctl -w user.max_user_namespaces=15000`, on Ubuntu also with `sudo sysctl -w "
-    "kernel.apparmor_restrict_unprivileged_userns=0`; start a container with --security-opt seccomp=unconfined"
+    "kernel.apparmor_restrict_unprivileged_userns=0`; start a container with --security-opt "
+    "seccomp=unconfined; in a chroot there are none"
 )
 
 

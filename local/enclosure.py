@@ -62,9 +62,11 @@ def enclosure(function: Function, environment: Mapping[str, str], binds: Sequenc
     kind, program, reasons = best(function)
     emulator = rie.ensure(function.architecture)
     if kind == "process":
-        notices = [plain_process.NOTICE, *(f"nothing is at {bind.target}: that takes a sandbox" for bind in binds)]
-        arguments = plain_process.arguments(function.task, environment)
-        return Enclosure(kind, program, arguments, [str(emulator)], [str(plain_process.BOOTSTRAP)], notices + reasons)
+        unseen = [bind.target for bind in binds if not plain_process.place(bind)]
+        notices = [plain_process.NOTICE, *(f"nothing is at {target}: that takes a sandbox" for target in unseen)]
+        arguments = plain_process.arguments(function.layer, function.task, environment, binds)
+        started = str(plain_process.bootstrap(function.layer))
+        return Enclosure(kind, program, arguments, [str(emulator)], [started], notices + reasons)
     files = Files(_root(function), function.layer, function.task, emulator)
     arguments = ARGUMENTS[kind](files, environment, binds)
     return Enclosure(kind, program, arguments, [EMULATOR], [], [])

@@ -1,9 +1,10 @@
 """``python -m local.plain_process --info-fd N PLAN COMMAND...``: no sandbox, but everything ends all the same.
 
-Without namespaces the emulator and the function are ordinary processes of this machine, and the function is the
-checkout's ``bootstrap`` with this machine's Python: the layer is not part of it. This program stays their parent, the
-one of those that leave their group or session included, and ends them all when it is told to or its own parent ends.
-Against SIGKILL of this very program nothing helps here; a process namespace would.
+Without namespaces the emulator and the function are ordinary processes of this machine. Nothing is at ``/opt`` and
+``/var/task``: the layer is used from where it lies, and where the app's scripts and variables name these paths, they
+get those of this machine. This program stays the parent of all, of those that leave their group or session too, and
+ends them when it is told to or its own parent ends. Against SIGKILL of this very program nothing helps here; a process
+namespace would.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from . import linux
-from .cache import CHECKOUT
+from .mounts import TASK_ROOT, Bind
 from .namespaces import become, info_fd, tell
 from .processes import below
+from .relocated import BOOTSTRAP, compose, moved, relocated
 
-BOOTSTRAP = CHECKOUT / "bootstrap"
 NOTICE = (
-    "the layer is NOT being tested: without a sandbox the app runs as an ordinary process, with the checkout's "
-    "bootstrap and this machine's Python, files and user"
+    "there is no sandbox: the app runs as an ordinary process, with this machine's files, libraries and user, and the "
+    "layer is not at /opt but where it lies"
 )
 
 
@@ -33,16 +35,48 @@ def command() -> list[str]:
     return [sys.executable, "-m", "local.plain_process"]
 
 
-def arguments(task: Path, environment: Mapping[str, str]) -> list[str]:
+def bootstrap(layer: Path) -> Path:
+    """The layer's, of a copy that runs from where it lies."""
+    return relocated(layer) / BOOTSTRAP
+
+
+def arguments(layer: Path, task: Path, environment: Mapping[str, str], binds: Sequence[Bind] = ()) -> list[str]:
     """What is told to this program; the command to run comes after it.
 
-    Of Lambda's environment, what names directories names those of this machine.
+    Of ``binds`` those below ``/var/task`` are seen.
     """
-    # The Python that runs this is new enough for the runtime; the first on the developer's PATH need not be.
-    path = (str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath), environment.get("PATH", ""))
-    variables = {name: value for name, value in environment.items() if name != "LD_LIBRARY_PATH"}
-    variables |= {"LAMBDA_TASK_ROOT": str(task), "PATH": os.pathsep.join(filter(None, path))}
-    return [json.dumps({"parent": os.getpid(), "environment": variables, "directory": str(task)})]
+    plan = {
+        "parent": os.getpid(),
+        # The system's directories of Lambda are not those of this machine.
+        "environment": {name: value for name, value in environment.items() if name != "LD_LIBRARY_PATH"},
+        "opt": str(relocated(layer)),
+        "task": str(task),
+        "inside": {name: str(bind.source) for bind in binds if (name := place(bind))},
+    }
+    return [json.dumps(plan)]
+
+
+def place(bind: Bind) -> str:
+    """Where ``bind`` is seen, relative to the app's folder; "" when it is nowhere: that would take a mount."""
+    return bind.target.removeprefix(f"{TASK_ROOT}/") if bind.target.startswith(f"{TASK_ROOT}/") else ""
+
+
+def _settle(plan: dict[str, Any], paths: Path) -> None:
+    """Give the function its folder and its variables, with what stands for ``/opt`` and ``/var/task`` in ``paths``."""
+    # By a name without blanks, which unquoted words of scripts may be replaced by.
+    opt, task = paths / "opt", paths / "task"
+    opt.symlink_to(plan["opt"])
+    inside = {name: Path(source) for name, source in plan["inside"].items()}
+    plan["directory"] = str(compose(Path(plan["task"]), task, str(opt), inside))
+    variables = {
+        name: os.fsdecode(moved(os.fsencode(value), str(opt), plan["directory"]))
+        for name, value in plan["environment"].items()
+    }
+    # The layer's programs before the machine's. A layer without a Python needs one that is new enough for the runtime:
+    # that of this program is, and the first on the developer's PATH need not be.
+    own = (str(opt / "bin"), str(Path(sys.executable).parent))
+    path = (*own, variables.get("PATH", ""), os.environ.get("PATH", os.defpath))
+    plan["environment"] = {**variables, "PATH": os.pathsep.join(filter(None, path))}
 
 
 # Waited for instead of handled: nothing then happens between two lines of this program.
@@ -55,8 +89,12 @@ def main(arguments: Sequence[str]) -> int:
     plan = json.loads(text)
     linux.signal_at_death_of(plan["parent"], signal.SIGTERM)
     linux.adopt_orphans()
-    with tempfile.TemporaryDirectory(prefix="fairlead-") as temporary:
+    with (
+        tempfile.TemporaryDirectory(prefix="fairlead-") as temporary,
+        tempfile.TemporaryDirectory(prefix="fairlead-paths-") as paths,
+    ):
         plan["environment"]["TMPDIR"] = temporary
+        _settle(plan, Path(paths))
         child = os.fork()
         if child == 0:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

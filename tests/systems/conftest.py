@@ -37,7 +37,9 @@ from typing import TypeVar
 import pytest
 
 from layer.failures import LayerError
+from local import enclosure
 from local.failures import LocalFailure
+from local.machine import architecture
 
 from .figures import Row, measured, written
 from .system import CHECKOUT, EXAMPLES, System, started
@@ -94,9 +96,17 @@ def had(make: Callable[[], T]) -> T:
         pytest.skip(str(failure))
 
 
+def require_sandbox() -> None:
+    """Raises ``LocalFailure`` where the function would be an ordinary process: then it is not as on Lambda."""
+    kind, _, reasons = enclosure.best(enclosure.Function(Path(), Path(), architecture()))
+    if kind == "process":
+        raise LocalFailure("; ".join(reasons) or f"{enclosure.CHOICE}=process")
+
+
 @contextmanager
 def running_or_skipped(app: Path, environment: Mapping[str, str] | None = None, **more: str) -> Iterator[System]:
     """``started(app, environment, ...)``; what cannot be had here skips the test and says why."""
+    had(require_sandbox)
     with ExitStack() as stack:
         yield had(lambda: stack.enter_context(started(app, environment, **more)))  # type: ignore[arg-type]
 
