@@ -38,6 +38,8 @@ OFFERED = {
     "deepest-new": (),
     "deepest-old": (),
 }
+# What their own metadata say of the Python that they run on.
+PYTHONS = {"audioop-lts": ">=3.13", "tomli": "<3.12", "inner-new": ">=3.13", "deepest-new": ">=3.13"}
 NEW = {"inner-new", "deepest-new"}
 
 CASES: dict[str, tuple[str, str, set[str]]] = {
@@ -58,6 +60,7 @@ def offers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, requires in OFFERED.items():
         module = name.replace("-", "_")
         lines = "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
+        lines += f"Requires-Python: {PYTHONS[name]}\n" if name in PYTHONS else ""
         content = {
             f"{module}.py": "",
             f"{module}-1.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n{lines}",
@@ -111,8 +114,15 @@ def test_an_included_file_that_has_changed_is_installed_again(app: Path, kept: P
     (app / "requirements.txt").write_text("-r more.txt\n")
     (tmp_path / "layer").mkdir()
     assert installed(packages.ensure(app, tmp_path / "layer", "x86_64")) == {"audioop-lts"}
-    (app / "more.txt").write_text("tomli\n")
-    assert installed(packages.ensure(app, tmp_path / "layer", "x86_64")) == {"tomli"}
+    (app / "more.txt").write_text("inner-old\n")
+    assert installed(packages.ensure(app, tmp_path / "layer", "x86_64")) == {"inner-old"}
+
+
+def test_a_package_that_does_not_run_on_the_layers_python_is_refused(app: Path, kept: Path, tmp_path: Path) -> None:
+    (app / "requirements.txt").write_text("tomli\n")
+    (tmp_path / "layer").mkdir()
+    with pytest.raises(LocalFailure, match=r"requires a different Python: 3\.13\.0 not in '<3\.12'"):
+        packages.ensure(app, tmp_path / "layer", "x86_64")
 
 
 def test_a_package_that_nobody_has_is_named(app: Path, kept: Path, tmp_path: Path) -> None:
