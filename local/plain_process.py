@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from . import linux
+from .cache import CACHE
 from .mounts import TASK_ROOT, Bind
 from .namespaces import become, info_fd, tell
 from .processes import below
@@ -61,6 +62,14 @@ def place(bind: Bind) -> str:
     return bind.target.removeprefix(f"{TASK_ROOT}/") if bind.target.startswith(f"{TASK_ROOT}/") else ""
 
 
+def _where_programs_run() -> str | None:
+    """A directory for a copy of the app's folder, whose scripts are executed; None: the usual one."""
+    if not os.statvfs(tempfile.gettempdir()).f_flag & os.ST_NOEXEC:
+        return None
+    (CACHE / "tmp").mkdir(parents=True, exist_ok=True)
+    return str(CACHE / "tmp")
+
+
 def _settle(plan: dict[str, Any], paths: Path) -> None:
     """Give the function its folder and its variables, with what stands for ``/opt`` and ``/var/task`` in ``paths``."""
     # By a name without blanks, which unquoted words of scripts may be replaced by.
@@ -91,7 +100,7 @@ def main(arguments: Sequence[str]) -> int:
     linux.adopt_orphans()
     with (
         tempfile.TemporaryDirectory(prefix="fairlead-") as temporary,
-        tempfile.TemporaryDirectory(prefix="fairlead-paths-") as paths,
+        tempfile.TemporaryDirectory(prefix="fairlead-paths-", dir=_where_programs_run()) as paths,
     ):
         plan["environment"]["TMPDIR"] = temporary
         _settle(plan, Path(paths))
