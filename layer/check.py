@@ -140,7 +140,7 @@ def _c_library(upload: Upload) -> Iterator[str]:
 
 
 def newer_than_lambda(package: Package, ours: tuple[int, ...]) -> Iterator[str]:
-    """What in ``package`` needs a newer C library than it finds on Lambda; ``ours`` is that of the layer's Python."""
+    """Files of ``package`` that need a newer C library than Lambda gives them; ``ours`` is the layer's Python's."""
     homes = _homes(package)
     for entry, file in package.elves:
         if entry.name.startswith(homes) or file.interpreter.startswith(f"{MOUNT}/"):
@@ -208,7 +208,7 @@ def _line_endings(upload: Upload) -> Iterator[str]:
 
 
 def _has_what_it_names(upload: Upload) -> Iterator[str]:
-    """What the app's own files say that it needs: packages, scripts, a build that runs by itself."""
+    """Packages, scripts and builds that the app's own files name and that are not there."""
     if not upload.function:
         return
     packages = (upload.function, *upload.layers)

@@ -104,7 +104,7 @@ class _Wanted(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As apt takes it, with the architecture where the package has one."""
+        """The name that apt takes, with the architecture where the package has one."""
         name, _, architecture = self.file.removesuffix(".deb").split("_")
         return name if architecture == "all" else f"{name}:{architecture}"
 
@@ -281,7 +281,7 @@ class _PrivateApt:
 
 
 def _listed(printed: str) -> set[_Wanted]:
-    """What ``--print-uris`` has printed."""
+    """Parses the output of ``apt-get --print-uris``."""
     lines = re.findall(r"^'([^']+)' (\S+\.deb) \d+ SHA256:([0-9a-f]{64})$", printed, re.MULTILINE)
     return {_Wanted(file, sha256, uri) for uri, file, sha256 in lines}
 

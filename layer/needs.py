@@ -1,4 +1,4 @@
-"""What an app's own files say that it needs, and whether it is there: packages, scripts, builds.
+"""Compares what an app's own files name (packages, scripts, builds) with what is there.
 
 Each rule yields a sentence for each thing that would fail on Lambda.
 """
@@ -41,7 +41,7 @@ OF_WINDOWS = re.compile(r"\.pyd$")
 
 
 def start_scripts(function: Package) -> list[Entry]:
-    """What may be a function's handler: the scripts at its top."""
+    """The scripts at the function's top, each of which may be its handler."""
     return [entry for entry in function.entries.values() if entry.script and entry.name != "bootstrap"]
 
 
@@ -70,11 +70,11 @@ def python_packages(packages: Sequence[Package], architecture: str) -> Iterator[
             continue  # a path, an address or an option: nothing here could tell whether it is there
         if not requirement.marker or requirement.marker.evaluate(environment):
             wanted.append(requirement.name)
-    present = {name for package in packages for name in _distributions(package)}
-    if not present:  # or what says their names was left out to save room
-        present = {name for package in packages for name in _modules(package)}
-        if any(_normal(name) in present for name in wanted):
+    if next(_distributions(function), None) is None:  # or the files that say their names were left out to save room
+        modules = set(_modules(function))
+        if any(_normal(name) in modules for name in wanted):
             return
+    present = {name for package in packages for name in _distributions(package)}
     if lacking := [name for name in dict.fromkeys(wanted) if _normal(name) not in present]:
         yield (
             f"{function.role}: {file} names {_some(lacking)}, and neither the function nor a layer has "

@@ -79,7 +79,7 @@ class Package(NamedTuple):
 
 
 def load(role: str, path: Path, left_out: Collection[str] = ()) -> Package:
-    """What ``path``, a zip or a directory, holds; a directory without what is called so at its top.
+    """Reads ``path``, a zip or a directory. Names in ``left_out`` are skipped at the top of a directory.
 
     Raises ``LayerError``.
     """

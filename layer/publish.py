@@ -160,7 +160,7 @@ def _require_content(client: Any, name: str, version: Mapping[str, Any], layer: 
 
 @contextmanager
 def _content(session: boto3.session.Session, layer: Zip, region: str, plan: Plan) -> Iterator[dict[str, object]]:
-    """How Lambda is given the zip. What is put into the bucket is taken out again: Lambda has made its copy.
+    """Gives Lambda the zip, directly or through a bucket, from which it is removed again: Lambda makes a copy.
 
     The bucket has to belong to the account of these credentials: a name such as ``mine-eu-west-1`` can be anybody's.
     """

@@ -121,7 +121,7 @@ def _require_dependencies(wheels: Sequence[Wheel], architecture: Architecture) -
 
 
 def _requirements(wheel: Wheel, architecture: Architecture) -> Iterator[Requirement]:
-    """What ``wheel`` needs on the layer's Python, whatever Python this is."""
+    """The requirements of ``wheel`` that count for the layer's Python, whatever Python runs this."""
     environment = {**markers.environment(architecture.name), "extra": ""}
     with zipfile.ZipFile(wheel.path) as archive:
         metadata = next(name for name in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", name))

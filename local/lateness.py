@@ -1,4 +1,4 @@
-"""Why a request was late: what the runtime has said of the app's start stands beside the timeout.
+"""Explains a late request: the runtime's line about the app's start is repeated beside the timeout.
 
 The emulator gives a start the function's timeout and says no more than ``Task timed out after 30.00 seconds``. What the
 runtime waits for it has written much earlier, in a line that is far above by then.
@@ -46,7 +46,7 @@ class Lateness:
 
 
 def lines(reason: str) -> list[str]:
-    """What is seen of the app, and the line to type where that is known."""
+    """A line about the app, and the line to type where one is known."""
     seen = f"the app was not ready: {SETTINGS.sub('', reason)}"
     expected, listens = EXPECTED_PORT.search(reason), LISTENS_ON.search(reason)
     ports = PORT.findall(listens[1]) if listens else []

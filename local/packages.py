@@ -81,7 +81,7 @@ def interpreter(layer: Path, architecture: str) -> Interpreter:
 
 
 def _command(layer: Path) -> list[str]:
-    """What starts the layer's Python from where the layer lies, so that no sandbox is needed for it."""
+    """A command line that starts the layer's Python from where the layer lies: no sandbox is needed for it."""
     home = layer.resolve() / "fairlead"
     if not (layer / PYTHON).exists():
         return []

@@ -72,7 +72,7 @@ def moved(text: bytes, opt: str, task: str) -> bytes:
 
 
 def compose(app: Path, destination: Path, opt: str, inside: dict[str, Path]) -> Path:
-    """What is to be ``/var/task``: ``app`` itself if it needs no change, else a copy of it at ``destination``.
+    """The folder to use in place of ``/var/task``: ``app`` if it needs no change, else a copy at ``destination``.
 
     ``inside`` has what is to be seen in it under these names. In the copy, scripts have ``opt`` in place of ``/opt``.
     """

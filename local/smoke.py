@@ -152,7 +152,7 @@ CHECKS = (page, form, upload, download, cookies, errors)
 
 
 def checked(ask: Ask, source: str) -> list[Seen]:
-    """What came back for the requests of all checks, through a gateway that stands for ``source``.
+    """Asks all checks' requests through a gateway that stands for ``source``, and compares what came back.
 
     Of an app whose page is not there nothing else is asked: each request could take the function's whole timeout.
     """
@@ -165,7 +165,7 @@ def checked(ask: Ask, source: str) -> list[Seen]:
 
 
 def tried(name: str, check: Callable[[], list[Seen]]) -> list[Seen]:
-    """What ``check`` gives; a line that says what came in place of an answer, when none came."""
+    """The lines of ``check``, or one line with the reason when no answer came."""
     try:
         return check()
     except (urllib3.exceptions.HTTPError, OSError, LocalFailure, LayerError) as error:

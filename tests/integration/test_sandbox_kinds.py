@@ -93,7 +93,7 @@ def test_it_is_the_kind_that_was_chosen(function: Sandbox, kind: str) -> None:
 
 
 def test_the_layers_own_interpreter_runs_the_app(function: Sandbox, kind: str) -> None:
-    """As an ordinary process too, where it is not at /opt."""
+    """In an ordinary process it is not at /opt, and runs all the same."""
     program = "/fairlead/bin/python3"
     assert said(function, "readlink /proc/$PPID/exe").endswith(program)
     assert said(function, "tr '\\0' '\\n' </proc/$PPID/cmdline | head -1").endswith(program)

@@ -30,7 +30,7 @@ IMPORTS = "import ctypes, decimal, json, sqlite3, ssl, sys; print(sys.executable
 
 
 def forbidden() -> list[str]:
-    """What to put before a command for it to run without user namespaces; nothing where there are none anyway."""
+    """The start of a command line that forbids user namespaces to the rest; empty where there are none anyway."""
     into = ["unshare", "--user", "--map-root-user"]
     is_allowed = subprocess.run([*into, "true"], capture_output=True, timeout=30).returncode == 0
     return [*into, "/bin/sh", "-c", FORBID] if is_allowed else []

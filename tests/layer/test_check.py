@@ -187,6 +187,10 @@ CASES = {
             "requirements.txt": File(b"flask\nPyYAML"),
         }
     ),
+    "packages-without-their-metadata-beside-a-layer-with-some": Case(
+        {"python/flask/__init__.py": File(), "requirements.txt": File(b"flask\nPyYAML")},
+        other={"python/orjson-3.dist-info/METADATA": File()},
+    ),
     "packages-that-the-layers-python-does-not-need": Case(
         {"requirements.txt": File(b'tomli; python_version < "3.12"\npywin32; sys_platform == "win32"\n')}
     ),

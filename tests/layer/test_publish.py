@@ -238,7 +238,7 @@ def bucket(session: boto3.session.Session) -> None:
 
 
 def swapped(session: boto3.session.Session, content: bytes) -> Callable[[], object]:
-    """What somebody does who can write to the bucket: each object there becomes ``content``."""
+    """A call that does what anybody with write access to the bucket can: each object becomes ``content``."""
 
     def swap() -> None:
         with closing(session.client("s3", region_name="eu-west-1")) as storage:

@@ -133,7 +133,7 @@ def test_a_package_that_nobody_has_is_named(app: Path, kept: Path, tmp_path: Pat
 
 
 def test_a_layer_on_another_python_is_asked_which(app: Path, kept: Path, tmp_path: Path) -> None:
-    """As ``PYTHON_DIST`` makes one: an interpreter without a loader of its own."""
+    """``PYTHON_DIST`` makes such layers: their interpreter has no loader of its own."""
     layer = layer_with(tmp_path, f'exec {sys.executable} "$@"')
     (app / "requirements.txt").write_text('tomli; python_version < "3.12"\nouter')
     mine = default_environment()
