@@ -127,6 +127,7 @@ def running(
         return changes(), len(settled)
 
     environments = Environments(start, options.environments, version, on_note)
+
     # The gateway takes its port first: an app that wants the same one then gets another.
     def on_explained(served: Served) -> None:
         on_served(lateness.explained(served))

@@ -24,7 +24,7 @@ FORBIDDEN = HttpResponse(
 
 
 def internal_request(path: str, host: str, request_id: str = "") -> HttpRequest:
-    """The request to a reserved path; ``host`` is ``Config.host_header``. No client can send ``x-fairlead-request-id``."""
+    """The request to a reserved path. ``host``: ``Config.host_header``. No client can send its last field."""
     headers = [("host", host), ("content-length", "0"), ("user-agent", "fairlead")]
     if request_id:
         headers.append(("x-fairlead-request-id", request_id))

@@ -99,7 +99,7 @@ class Readiness:
             "GET",
             config.readiness_path,
             (
-                ("host", f"{config.host}:{config.readiness_port}"),
+                ("host", config.host_header),
                 ("user-agent", "fairlead-readiness-check"),
                 ("x-fairlead-readiness", "1"),  # no client can send this one
             ),

@@ -56,7 +56,6 @@ def surrounded(app: App, config: Config, hooks: Hooks | None, log: Log) -> App:
         with standard_library:
             from .internal_requests import AfterResponse
 
-
         app = AfterResponse(app, itself, config.after_response_path, config.host_header, log)
     return _guarded(app, reserved, config) if reserved else app
 

@@ -11,7 +11,7 @@ from runtime.config import Config
 from runtime.errors import InitFault
 from runtime.http1 import render_head
 from runtime.messages import HttpRequest
-from runtime.web.own_paths import own_request
+from runtime.web.internal_requests import internal_request
 
 from .heads import HandlerSide, HookSide, Spoken, Wished, spoken, texts, wished
 from .test_process import usual
@@ -62,7 +62,7 @@ def test_a_setting_that_is_accepted_can_stand_in_a_head(text: str) -> None:
             except InitFault:
                 continue
             for path in (config.readiness_path, config.events_path, config.after_response_path or "/"):
-                head = render_head(own_request(path, config.host_header))
+                head = render_head(internal_request(path, config.host_header))
                 assert head.count(b"\r\n") == 5, head
             fields = [("x-forwarded-prefix", config.base_path), (config.authorization_source or "x", "value")]
             assert render_head(HttpRequest("GET", "/", fields)).count(b"\r\n") == 4
