@@ -45,7 +45,7 @@ from .messages import HttpRequest, HttpResponse, breaks_lines, is_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Protocol
 
     Framing = dict[str, list[str]]
@@ -100,9 +100,9 @@ _FIELD_NAMES = Memo(_field_name, count=500, length=99)
 
 # ---- requests -------------------------------------------------------------------------------------------------------
 #
-# Every head that leaves this process, to the app or to the Runtime API, is rendered by ``render_head``, and every
-# trailer by ``render_trailers``: no other module writes one (tests/unit/test_heads.py). Here each part is looked at,
-# whoever it comes from, so that a request stays one request.
+# Every head that leaves this process, to the app or to the Runtime API, is rendered by a function of this section, and
+# so is every trailer: no other module writes one (tests/unit/test_heads.py). Here each part is looked at, whoever it
+# comes from, so that a request stays one request.
 
 
 def render_head(request: HttpRequest, prepared: str = "") -> bytes:
@@ -114,13 +114,20 @@ def render_head(request: HttpRequest, prepared: str = "") -> bytes:
     """
     method, target, headers, _ = request
     if not (target and target.isascii() and target.isprintable() and " " not in target):
-        without_query = target.partition("?")[0]  # which may carry secrets, and this is logged
-        raise ProtocolError(f"a request target must be visible ASCII characters: {without_query[:200]!a}")
+        raise _bad_target(target)
     lines = [f"{_LINE_STARTS[name]}{value}" for name, value in headers]
     if breaks_lines("".join(lines)):
         raise ProtocolError("a field value of the request contains CR, LF or NUL")
     lines.append("\r\n")
     return _encoded(f"{_METHODS[method]} {target} HTTP/1.1\r\n{prepared}" + "\r\n".join(lines))
+
+
+def render_post(target: str, prepared: str, fields: Sequence[tuple[str, str]], size: int) -> bytes:
+    """The same of a POST with a body of ``size`` bytes, which has few fields that are not ``prepared``."""
+    if not (target and target.isascii() and target.isprintable() and " " not in target):
+        raise _bad_target(target)
+    lines = render_lines(fields) if fields else ""
+    return _encoded(f"POST {target} HTTP/1.1\r\n{prepared}{lines}Content-Length: {size}\r\n\r\n")
 
 
 def render_lines(fields: Iterable[tuple[str, str]]) -> str:
@@ -134,6 +141,11 @@ def render_lines(fields: Iterable[tuple[str, str]]) -> str:
 def render_trailers(fields: Iterable[tuple[str, str]]) -> bytes:
     """What follows the last chunk (RFC 9112 7.1.2). Raises ``ProtocolError`` as ``render_head``."""
     return _encoded(render_lines(fields) + "\r\n")
+
+
+def _bad_target(target: str) -> ProtocolError:
+    without_query = target.partition("?")[0]  # which may carry secrets, and this is logged
+    return ProtocolError(f"a request target must be visible ASCII characters: {without_query[:200]!a}")
 
 
 def _encoded(text: str) -> bytes:

@@ -22,7 +22,7 @@ from __future__ import annotations
 from .c_modules import signal
 from .connection import Connection, address_of
 from .errors import ClientGone, ExchangeError, Fault, InvocationFault, ProtocolError, RuntimeApiFault
-from .http1 import render_head, render_lines
+from .http1 import render_head, render_lines, render_post
 from .invocation import (
     CLIENT_CONTEXT,
     COGNITO_IDENTITY,
@@ -46,6 +46,7 @@ from .invocation import (
     Result,
     StreamedResult,
 )
+from .memo import Memo
 from .messages import HttpRequest, HttpResponse, is_field_value
 from .standard import standard_library
 from .waiting import now
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 # Nobody wants this answer any more, but the next invocation is served all the same.
 REFUSED_BUT_ALIVE = frozenset({400, 403, 410, 413})
 EXCERPT = 300
+JSON = "application/json"
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 # As a ``ResponseReader`` has them, and the last ones in the order of an ``Invocation``.
 _REQUEST_ID, _DEADLINE_MS = REQUEST_ID.lower(), DEADLINE_MS.lower()
@@ -78,10 +80,16 @@ class RuntimeApi:
         self._connection = Connection(*address_of(address), waiting=waiting)
         self._common = render_lines((("Host", address), ("User-Agent", USER_AGENT)))
         self._next_head = render_head(HttpRequest("GET", NEXT_PATH, ()), self._common)
+        # Nearly all answers of a function have one content type.
+        self._typed: Memo[str, str] = Memo(self._with_type, count=50, length=100)
         self._log = log
         self._begun: ResponseStream | None = None
         self.while_idle: Callable[[], None] | None = None
         """Called now and then while next waits, if there is a signal handler in Python for SIGTERM."""
+
+    def _with_type(self, content_type: str) -> str:
+        """The lines that posts of this type have in common. Raises ``ProtocolError``."""
+        return self._common + render_lines((("Content-Type", content_type),))
 
     async def next(self) -> Invocation:
         """Wait for the next invocation. Raises ``RuntimeApiFault``, and what a signal handler raises."""
@@ -100,9 +108,8 @@ class RuntimeApi:
             await self._stream(invocation, result)
             return
         path = RESPONSE_PATH % _segment(invocation.request_id)
-        fields = [("Content-Type", result.content_type), *_echo(invocation)]
         try:
-            head = self._post_head(path, fields, result.payload)
+            head = render_post(path, self._typed[result.content_type], _echo(invocation), len(result.payload))
         except ProtocolError as error:  # nothing was sent, so it can still be reported
             await self.fail(invocation, _unsendable(str(error)))
         else:
@@ -116,10 +123,10 @@ class RuntimeApi:
             from .report import error_document, xray_cause  # 0.2 ms of a start that mostly goes well
 
         described = [(ERROR_TYPE, fault.error_type), (XRAY_ERROR_CAUSE, xray_cause(fault)), *_echo(invocation)]
-        fields = [("Content-Type", "application/json"), *self._sendable(described, invocation.request_id)]
+        fields = self._sendable(described, invocation.request_id)
         document = error_document(fault, invocation.request_id)
         path = ERROR_PATH % _segment(invocation.request_id)
-        await self._post(invocation, self._post_head(path, fields, document), document)
+        await self._post(invocation, render_post(path, self._typed[JSON], fields, len(document)), document)
 
     def fail_init(self, fault: Fault) -> None:
         """Report that the function cannot start, and log it. The process is about to exit: nothing is raised."""
@@ -156,9 +163,10 @@ class RuntimeApi:
             from .report import error_document
 
         body = error_document(fault)
-        fields = [("Content-Type", "application/json"), *self._sendable([(ERROR_TYPE, fault.error_type)])]
+        fields = self._sendable([(ERROR_TYPE, fault.error_type)])
+        head = render_post(path, self._typed[JSON], fields, len(body))
         try:
-            response = now(self._connection.exchange_bytes("POST", self._post_head(path, fields, body), body))
+            response = now(self._connection.exchange_bytes("POST", head, body))
         except ExchangeError as error:
             self._log("ERROR", f"the failure could not be posted: {error}")
             return
@@ -259,11 +267,6 @@ class RuntimeApi:
 
     def _is_fatal(self, refusal: HttpResponse) -> bool:
         return refusal.status not in REFUSED_BUT_ALIVE
-
-    def _post_head(self, path: str, fields: list[tuple[str, str]], body: bytes) -> bytes:
-        """Raises ``ProtocolError``, but not for fields that are ``_sendable``."""
-        fields.append(("Content-Length", str(len(body))))
-        return render_head(HttpRequest("POST", path, fields), self._common)
 
     def _sendable(self, fields: list[tuple[str, str]], request_id: str = "") -> list[tuple[str, str]]:
         """The fields that say something, without those that cannot be sent: a report must not fail for its trimmings.

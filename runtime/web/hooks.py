@@ -135,6 +135,8 @@ def _sendable(request: HttpRequest) -> HttpRequest:
     if not _are_as_declared(request):
         raise _fault("on_request gave an HttpRequest that does not consist of text, text, pairs of text, and bytes")
     method, target, headers, body = request
+    if not target.startswith("/") or "#" in target:
+        raise _fault("on_request gave a request whose target is not a path that begins with / (and a query)")
     kept = [(name, value) for name, value in headers if name.lower() not in HOP_BY_HOP]
     if sum(name.lower() == "host" for name, _ in kept) != 1:
         raise _fault("on_request gave a request that has not exactly one host header")

@@ -170,6 +170,9 @@ def change(request):
         "name": {"headers": [*headers, ("x bad", "a")]},
         "method": {"method": "GET / HTTP/1.1\\r\\nx:"},
         "target": {"target": "/a b"},
+        "absolute": {"target": "http://evil.example/"},
+        "asterisk": {"target": "*"},
+        "fragment": {"target": "/a#b"},
         "no host": {"headers": []},
         "two hosts": {"headers": [*headers, ("host", "another")]},
         "number": {"headers": [*headers, ("x-number", 1)]},
@@ -190,6 +193,7 @@ ANSWERS = {
 
 
 BROKEN = ("value", "name", "method", "target")
+TARGETS = ("absolute", "asterisk", "fragment")
 HOSTS = ("no-host", "two-hosts")
 MISTYPED = ("number", "triple", "dict", "text")
 ANSWERS = ("status", "interim", "number", "none", "text")
@@ -230,6 +234,7 @@ def parts(answer: Answer) -> tuple[dict[str, Any], bytes]:
         ("/boom", "LookupError"),
         ("/nonsense", "on_request gave a str, not an HttpRequest, an HttpResponse or None"),
         *[(f"/change/{name}", "on_request gave a request that cannot be sent") for name in BROKEN],
+        *[(f"/change/{name}", "whose target is not a path that begins with /") for name in TARGETS],
         *[(f"/change/{name}", "on_request gave a request that has not exactly one host") for name in HOSTS],
         *[(f"/change/{name}", "that does not consist of text, text, pairs of text, and bytes") for name in MISTYPED],
         *[(f"/answer/{name}", "on_request gave an HttpResponse") for name in ANSWERS],

@@ -73,6 +73,10 @@ class Spoken(NamedTuple):
     other: str
     nonce: str
 
+    def __repr__(self) -> str:
+        """Short, as Hypothesis wants it."""
+        return f"Spoken({self.way!r}, {self.text!r:.1500}, {self.other!r:.1500}, {self.nonce!r})"
+
 
 spoken = st.builds(
     Spoken,
@@ -90,6 +94,10 @@ class Wished(NamedTuple):
     answer: dict[str, Any]  # of on_request, in place of the app's
     response: dict[str, Any]
     lines: list[str]  # of the app's own answer
+
+    def __repr__(self) -> str:
+        """Short, as Hypothesis wants it."""
+        return f"Wished({self.request!r:.1500}, {self.answer!r:.1500}, {self.response!r:.1500}, {self.lines!r:.1500})"
 
 
 def _often(usual: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
