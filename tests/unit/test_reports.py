@@ -32,6 +32,10 @@ def test_a_text_record_is_one_line_in_the_managed_runtimes_form() -> None:
     )
 
 
+def test_an_id_of_several_lines_is_one_too() -> None:
+    assert line("INFO", "text", "id\n[ERROR]\tforged\r\n", now=NOW).count(b"\n") == 1
+
+
 def test_a_json_record_is_one_line_and_leaves_out_what_is_empty() -> None:
     record = line("WARN", 'two\nlines "quoted"', now=NOW, as_json=True)
     assert record.count(b"\n") == 1
