@@ -33,7 +33,7 @@ LONGEST_WITH_AUTHORIZER = 8_000
 # What the app gets in place of a request context that is too long, so that it can tell that from none.
 LEFT_OUT = (LEFT_OUT_FIELD, REQUEST_CONTEXT)
 # Where a request context repeats what the client has sent, which the app has anyway (of a certificate its names and
-# its number stay). One of more characters is null in a context that is too long.
+# its number stay). One of more bytes, as JSON, is null in a context that is too long.
 _COPIES = (
     ("http", "userAgent"),
     ("http", "path"),
@@ -130,7 +130,7 @@ def _without_copy(value: object, path: Sequence[str]) -> object:
     if rest:
         changed = _without_copy(inner, rest)
         return value if changed is inner else {**value, key: changed}
-    return {**value, key: None} if isinstance(inner, str) and len(inner) > _LONGEST_COPY else value
+    return {**value, key: None} if isinstance(inner, str) and len(quote_ascii(inner)) > _LONGEST_COPY else value
 
 
 def _lambda_context(invocation: Invocation, options: EventOptions) -> str:

@@ -138,6 +138,15 @@ def test_what_makes_the_lambda_context_too_large_is_left_out_of_it(
     assert [text[: len(begin)] for text, begin in zip(warnings_of, warned, strict=True)] == warned
 
 
+def test_no_request_is_so_large_that_the_caller_of_a_rest_api_with_iam_is_left_out() -> None:
+    identity = {"userAgent": "\u00e9" * 250, "caller": "AIDA", "userArn": "arn:aws:iam::123456789012:user/" + "u" * 800}
+    context = {"identity": identity, "path": "/" + "\u00e9" * 250, "stage": "prod" * 400}
+    event = {"httpMethod": "GET", "path": "/", "requestContext": context}
+    request = detect(event).to_request(event, Invocation("1", b""), EventOptions())
+    (told,) = header_values(request.headers, "x-amzn-request-context")
+    assert json.loads(told)["identity"] == {**identity, "userAgent": None}
+
+
 @pytest.mark.parametrize("client", [0, 1_000, 4_700, 10_000])
 @pytest.mark.parametrize("members", [("http", "userAgent"), ("http", "path"), ("identity", "userAgent"), ("path",)])
 def test_no_request_is_so_large_that_the_authorizer_is_left_out(client: int, members: tuple[str, ...]) -> None:
