@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,27 @@ import urllib.request
 def handler(event, context):
     return urllib.request.urlopen(event, timeout=30).read().decode()
 """
+# Files elsewhere, and built in on Debian's interpreter.
+BUILT_IN_HERE = ("array", "binascii", "cmath", "fcntl", "grp", "math", "pyexpat", "select", "unicodedata", "zlib")
+OWN_NAME = """
+import math
+def handler(event, context):
+    return [__name__, round(math.pi)]
+"""
+WHOSE = """
+import importlib
+def handler(event, context):
+    return [name for name in event if hasattr(importlib.import_module(name), "OF_THE_USER")]
+"""
+FAILS = """
+async def handler(event, context):
+    try:
+        1 / 0
+    except ArithmeticError as error:
+        import logging
+        logging.exception("shown")
+        raise LookupError("the second") from error
+"""
 LOADED_BY_SITECUSTOMIZE = {"os", "os.path", "stat", "_stat", "genericpath", "posixpath", "_collections_abc"}
 
 Invoke = Callable[..., Any]
@@ -46,8 +68,10 @@ Invoke = Callable[..., Any]
 def invoke(layer: build.Layer, tmp_path: Path) -> Invoke:
     """What a handler in the layer answers; with ``bundle``, /etc holds nothing but that, as Amazon Linux has it."""
 
-    def invoke(source: str, event: object = None, bundle: Path | None = None, **environment: str) -> Any:
-        (tmp_path / "app.py").write_text(source)
+    def invoke(
+        source: str, event: object = None, bundle: Path | None = None, module: str = "app", **environment: str
+    ) -> Any:
+        (tmp_path / f"{module}.py").write_text(source)
         bootstrap = tmp_path / "bootstrap"
         prefix = shlex.join(way_into(layer.tree, bundle=bundle))
         bootstrap.write_text(f'#!/bin/sh\nexec {prefix} /opt/bootstrap "$@"\n')
@@ -55,10 +79,8 @@ def invoke(layer: build.Layer, tmp_path: Path) -> Invoke:
         with FakeRuntimeApi() as api:
             request_id = api.add_event(event)
             variables = {**LAMBDA_ENVIRONMENT, "LAMBDA_TASK_ROOT": str(tmp_path), **environment}
-            start_bootstrap(api, handler="app.handler", bootstrap=bootstrap, environment=variables)
-            answer = api.wait_answer(request_id)
-            assert answer.kind == "response", answer.body
-            return answer.document
+            start_bootstrap(api, handler=f"{module}.handler", bootstrap=bootstrap, environment=variables)
+            return api.wait_answer(request_id).document
 
     return invoke
 
@@ -87,6 +109,24 @@ def test_little_is_loaded_besides_the_users_module(invoke: Invoke) -> None:
 def test_no_line_of_ours_is_shown_for_what_has_no_source(invoke: Invoke) -> None:
     """Python 3.13 keeps the text after ``-c`` for tracebacks, under the name that ``eval`` has too."""
     assert invoke(EVAL) == '  File "<string>", line 1, in <module>\n'
+
+
+@pytest.mark.parametrize("name", BUILT_IN_HERE)
+def test_a_handler_may_be_called_like_a_module_that_is_built_in_here(invoke: Invoke, name: str) -> None:
+    assert invoke(OWN_NAME, module=name) == ["handler_math" if name == "math" else name, 3]
+
+
+def test_the_users_modules_may_have_any_name(invoke: Invoke, tmp_path: Path) -> None:
+    names = sorted(name for name in sys.stdlib_module_names if name.isidentifier())
+    for name in names:
+        (tmp_path / f"{name}.py").write_text("OF_THE_USER = True\n")
+    assert invoke(FAILS)["errorMessage"] == "the second"
+    stack = "".join(invoke(FAILS, AWS_LAMBDA_LOG_FORMAT="JSON")["stackTrace"])
+    assert 'raise LookupError("the second") from error' in stack
+    assert "1 / 0" in stack
+    found = set(invoke(WHOSE, names))
+    assert found.issuperset({*BUILT_IN_HERE, "queue", "asyncio", "token"} - {"math"})
+    assert found.isdisjoint({"math", "types", "json", "logging", "traceback", "sys", "time"})
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="certificates are made with the command openssl")
