@@ -227,7 +227,8 @@ def _name(name: Any) -> str:
 def _field(name: object, value: Any) -> str:
     if isinstance(value, int | float):
         value = str(value)
-    from ..messages import is_field_value
+    with standard_library:
+        from ..messages import is_field_value
 
     if is_field_value(value):
         return str(value)  # of a class derived from str, the plain text

@@ -22,6 +22,7 @@ from ..errors import (
     ResponseTooLarge,
 )
 from ..invocation import PAYLOAD_LIMIT
+from ..standard import standard_library
 from ..values import NamedTuple
 from ..waiting import Blocking
 from .app_process import ENDED_IN_ORDER
@@ -190,7 +191,8 @@ class AppClient:
 
         One that ends with status 0 has said all that it wanted to say.
         """
-        from .ending import ENDING, ending_of  # only where an answer says nothing about its length
+        with standard_library:
+            from .ending import ENDING, ending_of  # only where an answer says nothing about its length
 
         limit = time.monotonic() + DEATH_WAIT_S
         while not (ended := self._process.ended()):

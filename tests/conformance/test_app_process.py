@@ -124,7 +124,7 @@ def test_the_app_gets_its_environment_as_it_was_given(
     process = start_bootstrap(api, arguments=command, environment=environment)
     usual = {"PATH", "TMPDIR", "LAMBDA_TASK_ROOT", "FAIRLEAD_PORT", "PORT", MARK}
     usual |= {f"AWS_LAMBDA_FUNCTION_{name}" for name in ("NAME", "MEMORY_SIZE", "VERSION")}
-    usual |= {"LC_CTYPE"}  # which the app's interpreter sets for itself
+    usual |= {"LC_CTYPE", "PYTHONUNBUFFERED"}  # which the app's interpreter sets for itself
     wanted = {name: value for name, value in mine.items() if name not in KEPT_BY_BASH}
     for _ in range(2):
         state = state_of_app(api)

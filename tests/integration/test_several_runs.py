@@ -23,6 +23,7 @@ from local.ports import free_ports
 from local.run import BUFFERED, STREAM, Options, running
 from local.sandbox import Sandbox
 from local.streaming_sandbox import StreamingSandbox
+from tests.fakes.children import child
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("sandbox_works")]
 
@@ -85,7 +86,7 @@ def run(task: Path, layer: Path, *options: str) -> Iterator[Run]:
         *(sys.executable, "-m", "local.run", "--app", str(task), "--layer", str(layer), "--json"),
         *("--cmd", COMMAND, *options),
     ]
-    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+    with child(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
         try:
             yield Run(program)
         finally:

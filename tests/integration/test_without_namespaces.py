@@ -19,6 +19,7 @@ from local.cache import CHECKOUT
 from local.failures import LocalFailure
 from local.packages import ensure as packages_of
 from local.ports import free_ports
+from tests.fakes.children import child
 
 from .ends import eventually
 
@@ -43,7 +44,7 @@ def make_run(app: Path, layer: Path, *options: str) -> Iterator[tuple[str, list[
         *(*forbidden(), sys.executable, "-m", "local.run"),
         *("--app", str(app), "--layer", str(layer), "--port", "0", "--env", f"PORT={free_ports(1)[0]}", *options),
     ]
-    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as program:
+    with child(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as program:
         try:
             assert program.stdout is not None
             shown: list[str] = []

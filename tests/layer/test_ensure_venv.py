@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from layer.recipe import REPOSITORY
+from tests.fakes.children import child
 from tests.integration.ends import eventually, is_gone
 
 
@@ -101,7 +102,7 @@ time.sleep(600)
 def test_ctrl_c_ends_what_makes_it_without_a_traceback(folder: Path) -> None:
     environment = {"PATH": os.environ["PATH"], "PYTHON": interpreter(folder, says=INTERRUPTED)}
     started = folder / "started"
-    with subprocess.Popen(
+    with child(
         [folder / "layer/ensure-venv.sh"],
         env=environment,
         stdout=subprocess.PIPE,

@@ -196,14 +196,14 @@ def test_a_peer_that_sent_bytes_which_nobody_asked_for_is_not_trusted_again(peer
     peer.go.set()
     wait_for_end_of_stream(connection)
     assert [connection.exchange(get("POST", b"order")).body for _ in range(3)] == [b"ok"] * 3
-    peer.join()
+    peer.finish()
     assert peer.heads[2::2] == [b"end"] * 3
 
 
 def test_a_peer_whose_body_was_longer_than_its_length_is_not_trusted_again(peer_of) -> None:
     peer, connection = peer_of(answer(OK + b"longer"), *[answer_and_see_that_it_is_the_only_one] * 2)
     assert [connection.exchange(get("POST", b"order")).body for _ in range(3)] == [b"ok"] * 3
-    peer.join()
+    peer.finish()
     assert peer.heads[2::2] == [b"end"] * 2
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from runtime.web import ending
 from runtime.web.ending import ENDING, ending_of
+from tests.fakes.children import child, killed_at_the_end
 
 LIMIT_S = 10.0
 
@@ -61,7 +61,7 @@ def eventually(seen: Callable[[], str | None], expected: str) -> None:
 def test_a_helper_that_was_killed_counts_only_when_nobody_listens() -> None:
     """Its parent may never ask for its status, and then it is shown as dead for ever."""
     script = "sleep 60 & echo $!; exec sleep 60"  # who has replaced the shell does not know of the first one
-    with socket.create_server(("127.0.0.1", 0)) as sock, subprocess.Popen(["sh", "-c", script], stdout=-1) as parent:
+    with socket.create_server(("127.0.0.1", 0)) as sock, killed_at_the_end(["sh", "-c", script], stdout=-1) as parent:
         try:
             port = sock.getsockname()[1]
             assert parent.stdout
@@ -76,7 +76,7 @@ def test_a_helper_that_was_killed_counts_only_when_nobody_listens() -> None:
 
 
 def test_a_leader_that_has_ended_is_told_of_by_its_parent() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as sock, subprocess.Popen(["sh", "-c", "exit 3"]) as leader:
+    with socket.create_server(("127.0.0.1", 0)) as sock, child(["sh", "-c", "exit 3"]) as leader:
         eventually(lambda: ending_of(leader.pid, sock.getsockname()[1]), ENDING)
         leader.wait(LIMIT_S)
         assert ending_of(leader.pid, sock.getsockname()[1]) == ENDING

@@ -30,7 +30,7 @@ def warned(name: str, response: HttpResponse) -> list[str]:
 @pytest.mark.parametrize("name", BY_NAME)
 def test_an_everyday_answer_is_not_commented_on(name: str) -> None:
     headers = [("content-type", "application/json"), ("set-cookie", "a=1"), ("set-cookie", "b=2"), ("vary", "accept")]
-    for body in (b"", b"{}", b'"' * 50_000, json.dumps({"statusCode": 500}).encode()):
+    for body in (b"", b"{}", json.dumps('"' * 25_000).encode(), json.dumps({"statusCode": 500}).encode()):
         for status in (200, 204, 304):
             if BY_NAME[name].is_http or status != 304:
                 assert warned(name, HttpResponse(status, "", headers, body)) == []
