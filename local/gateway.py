@@ -46,6 +46,7 @@ AS_ON_AWS = Front()
 UNREAD = ClientRequest("-", "-", ())  # what came in place of a request
 HELLO = b"\x16"  # the first byte of TLS (RFC 8446 section 5.1), which no HTTP request begins with
 FAREWELL_S = 1.0
+PROTOCOLS = ("HTTP/1.1", "HTTP/1.0")
 
 
 class Served(NamedTuple):
@@ -203,6 +204,10 @@ class Gateway:
         """What refuses by the head alone: what this machine does, then what the source does."""
 
         def check(request: ClientRequest) -> None:
+            if request.protocol not in PROTOCOLS:
+                raise Refused(505, f"{request.protocol} is not spoken here: {' and '.join(PROTOCOLS)} are")
+            if request.method == "CONNECT":
+                raise Refused(405, "CONNECT is for proxies, and no front end is one")
             for host in hosts_of(request):
                 self._check_host(host)
             if words := self._websockets.of(request):

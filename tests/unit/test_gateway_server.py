@@ -64,6 +64,20 @@ def test_what_is_not_http_is_answered_400(server: Server) -> None:
     assert (server.served[0].method, server.served[0].status) == ("-", 400)
 
 
+NOT_SERVED = {
+    "a proxy's method": (b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost:80\r\n\r\n", 405),
+    "HTTP/2 without asking": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+    "HTTP/0.9 with a version": (b"GET / HTTP/0.9\r\n\r\n", 505),
+    "a version to come": (b"GET / HTTP/1.2\r\n\r\n", 505),
+}
+
+
+@pytest.mark.parametrize(("raw", "status"), NOT_SERVED.values(), ids=NOT_SERVED)
+def test_what_no_front_end_serves_is_refused(server: Server, raw: bytes, status: int) -> None:
+    assert server.raw(raw).startswith(b"HTTP/1.1 %d " % status)
+    assert server.function.events == []
+
+
 def test_a_body_that_no_event_can_carry_is_answered_413_though_it_is_still_being_sent(server: Server) -> None:
     raw = server.raw(b"POST /big HTTP/1.1\r\nHost: localhost\r\nContent-Length: 7000000\r\n\r\n", bytes(7_000_000))
     assert raw.startswith(b"HTTP/1.1 413 ")
