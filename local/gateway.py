@@ -8,6 +8,7 @@ Its one port speaks HTTP and HTTPS. To the app all is HTTPS, as it is on AWS: ``
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 import struct
@@ -31,7 +32,7 @@ from .environments import Outcome
 from .failures import LocalFailure
 from .hosts import Authority, Hosts, authority, is_loopback
 from .plain_http import HTTPS_PORT, as_over_tls, as_without_tls
-from .ports import LOOPBACK
+from .ports import LOOPBACK, HeldPort, hold, hold_free
 from .sources.reply import BODILESS, from_reply, own_page
 from .sources.request import absolute_authority, origin_form
 from .sources.streamed import from_unstreamed
@@ -112,7 +113,7 @@ class Gateway:
         self._websockets = websockets.Notes()
         self._source = source._replace(check=self._checking(source))
         self._host = host
-        self._listener = socket.create_server((host, port), backlog=64)
+        self._listener, self._held = _listening(host, port)
         self.port: int = self._listener.getsockname()[1]
         self._front = front
         self._connections: set[socket.socket] = set()
@@ -138,15 +139,18 @@ class Gateway:
                 _shut_down(open_socket)
         self._acceptor.join()  # no limit: its socket is shut down
         self._listener.close()
+        self._held.release()
 
     def move(self, port: int) -> None:
         """Listen on ``port`` from now on; a request that has failed meanwhile is sent there. Raises ``OSError``."""
-        listener = socket.create_server((self._host, port), backlog=64)
+        listener, held = _listening(self._host, port)
         with self._lock:
             old, self._listener = self._listener, listener
             self.port = port
         _shut_down(old)
         old.close()
+        self._held.release()
+        self._held = held
 
     def _accept(self) -> None:
         while True:
@@ -380,6 +384,18 @@ class Gateway:
                 first_byte_ms,
             )
         )
+
+
+def _listening(host: str, port: int) -> tuple[socket.socket, HeldPort]:
+    """A listener at ``port`` (0: at any free one) and its hold. Raises ``OSError``, for a port held by others too."""
+    held = hold(port) if port else hold_free(host)
+    if held is None:
+        raise OSError(errno.EADDRINUSE, "another run of Fairlead has it")
+    try:
+        return socket.create_server((host, held.number), backlog=64), held
+    except OSError:
+        held.release()
+        raise
 
 
 def _since(started: float) -> float:

@@ -213,6 +213,26 @@ def test_the_gateway_moves_away_by_itself_when_its_port_was_not_asked_for(monkey
         assert gateway.port >= wanted
 
 
+def test_the_gateway_leaves_the_port_that_another_runs_app_will_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = hold_free()
+    try:
+        with open_gateway(Function({}).submit, Options(port=held.number), repr) as gateway:
+            assert gateway.port > held.number
+            assert hold(gateway.port) is None
+    finally:
+        held.release()
+
+
+def test_an_app_is_told_that_its_port_is_another_runs_gateways() -> None:
+    with (
+        open_gateway(Function({}).submit, Options(port=0), repr) as gateway,
+        pytest.raises(LocalFailure, match=r"another run of Fairlead .* has port"),
+    ):
+        AppPort({"PORT": str(gateway.port)}).choose()
+    with chosen(AppPort({"PORT": str(gateway.port)})) as notice:
+        assert notice == ""
+
+
 # What a failed start says
 
 INIT_ERRORS: dict[str, tuple[Reply, tuple[str, str]]] = {
