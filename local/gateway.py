@@ -18,7 +18,6 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from email.utils import formatdate
-from http import HTTPStatus
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -205,7 +204,7 @@ class Gateway:
             return self._tls
 
     def _checking(self, source: Source) -> Callable[[ClientRequest], None]:
-        """What refuses by the head alone: what this machine does, then what the source does."""
+        """The check of a request's head: the rules of this machine, then those of ``source``."""
 
         def check(request: ClientRequest) -> None:
             if request.protocol not in PROTOCOLS:
@@ -275,13 +274,13 @@ class Gateway:
         if is_secure:
             result = with_response(self._asked(request, front, client_ip, connection), without_hsts, own)
         elif self._is_https:
-            return Result(Answer(elsewhere(f"https://{host}{target}", 308)))
+            return Result(Answer(elsewhere(f"https://{host}{target}")))
         else:
             result = self._asked(as_over_tls(request, host), front, client_ip, connection)
             result = with_response(result, as_without_tls, host, own)
         if self._has_moved(connection) and result.answer.response.status == 502 and not result.stream:
             # It moved because the app could not start: there the app will have the request.
-            there = elsewhere(f"http{'s' if is_secure else ''}://{own.in_url}:{self.port}{target}", 307)
+            there = elsewhere(f"http{'s' if is_secure else ''}://{own.in_url}:{self.port}{target}")
             result = with_response(result, lambda _: there)
         return result
 
@@ -420,9 +419,9 @@ def without_hsts(response: HttpResponse, own: Authority) -> HttpResponse:
     return response._replace(headers=lines)
 
 
-def elsewhere(address: str, status: int) -> HttpResponse:
-    """Sends a client to ``address``, with the same method and body."""
-    return HttpResponse(status, HTTPStatus(status).phrase, [("location", address), ("content-length", "0")], b"")
+def elsewhere(address: str) -> HttpResponse:
+    """Sends a client to ``address``, with the same method and body; the next run may be elsewhere again."""
+    return HttpResponse(307, "Temporary Redirect", [("location", address), ("content-length", "0")], b"")
 
 
 def hosts_of(request: ClientRequest) -> list[str]:
