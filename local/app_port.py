@@ -36,7 +36,7 @@ class AppPort:
         self._held: HeldPort | None = None
         self.number = 0
         self.variables: dict[str, str] = {}
-        """What the function's environment says of it; nothing, as on Lambda, for the usual one."""
+        """The variables that tell the function its port; none, as on Lambda, for the usual one."""
 
     @property
     def is_chosen(self) -> bool:

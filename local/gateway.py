@@ -425,7 +425,7 @@ def elsewhere(address: str) -> HttpResponse:
 
 
 def hosts_of(request: ClientRequest) -> list[str]:
-    """What the client calls this server: in Host, and in a target in absolute form, which counts more."""
+    """The names that the client calls this server, in Host and in a target in absolute form."""
     return [*header_values(request.headers, "host"), *absolute_authority(request.target)]
 
 

@@ -22,7 +22,7 @@ def _started(pid: int) -> int:
 
 
 def _text(path: Path) -> str:
-    """What the file says; nothing when its process or thread has just ended, which says nothing of the others."""
+    """The file's text; empty when its process or thread has just ended, which says nothing of the others."""
     try:
         return path.read_text()
     except OSError:
