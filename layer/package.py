@@ -110,12 +110,25 @@ def _of_directory(root: Path, left_out: Collection[str]) -> Iterator[Entry]:
             status = path.lstat()
             size = 0 if stat.S_ISDIR(status.st_mode) else status.st_size
             entry = Entry(path.relative_to(root).as_posix(), status.st_mode, size)
-            yield _with_content(entry, partial(io.FileIO, path))
+            yield _with_content(entry, partial(open_file, path))
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """The file's content, to be read without a buffer: of most files four bytes are wanted."""
+    return io.FileIO(path)
 
 
 def _with_content(entry: Entry, opened: Callable[[], IO[bytes]]) -> Entry:
-    if entry.is_directory or entry.is_link:
+    kind = stat.S_IFMT(entry.mode or 0)  # none in a zip that was made where there are no modes
+    if entry.is_directory or kind not in (0, stat.S_IFREG):
+        return entry  # of a FIFO nothing would ever come
+    try:
+        return _read(entry, opened)
+    except PermissionError:  # a rule says that of the file's mode, and the rest can still be looked at
         return entry
+
+
+def _read(entry: Entry, opened: Callable[[], IO[bytes]]) -> Entry:
     with opened() as file:
         head = file.read(len(elf.MAGIC))
         if head == elf.MAGIC:

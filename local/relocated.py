@@ -108,6 +108,8 @@ def _scripts(app: Path) -> list[Path]:
             path = Path(directory) / name
             if path.is_symlink() or not path.is_file() or path.stat().st_size > SCRIPT_BYTES:
                 continue
+            if not os.access(path, os.R_OK):
+                continue
             with path.open("rb") as file:
                 if file.read(2) == b"#!":
                     found.append(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import stat
 import zipfile
 from collections.abc import Mapping
@@ -10,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from layer import build, check, recipe
+from layer import build, check, package, recipe
 from layer.programs import PROGRAMS
 
 from .small_elf import library, program
@@ -364,6 +366,31 @@ def test_a_directory_is_taken_as_a_zip_is(tmp_path: Path, capsys: pytest.Capture
     for part in ("is built for arm64 (bin/app)", "bin/app needs the C library 2.38", "run.sh has Windows line ends"):
         assert part in said
     assert len(said.splitlines()) == 4  # and bin/app is not executable
+
+
+def test_what_cannot_be_opened_keeps_nothing_else_from_being_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = packed(tmp_path / "layer.zip", LAYER)
+    function = tmp_path / "function"
+    function.mkdir(mode=0o755)
+    os.mkfifo(function / "fifo", 0o644)
+    (function / "run.sh").write_bytes(SCRIPT.replace(b"\n", b"\r\n"))
+    (function / "secret").write_text("")
+    (function / "secret").chmod(0)
+
+    def refuse(path: Path) -> io.FileIO:
+        if Path(path).name == "secret":  # root may open everything
+            raise PermissionError(path)
+        return io.FileIO(path)
+
+    monkeypatch.setattr(package, "open_file", refuse)
+    assert check.main([str(layer), "--function", str(function)]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[1] for line in said] == [
+        "run.sh has Windows line ends (CRLF), and Linux cannot run it",
+        "not readable by all",
+    ]
 
 
 @pytest.mark.parametrize(
