@@ -69,13 +69,15 @@ class EarlyStart(NamedTuple):
     pid: int
     stderr: int
     began: float  # when `bootstrap` was started, in epoch seconds; 0 when there was none
+    status: str  # of an app that has ended already, as shells have it; "" of one that runs
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> EarlyStart:
         def value(name: str) -> str:
             return environ.get(PRIVATE_PREFIX + name) or "0"
 
-        return cls(int(value("APP_PID")), int(value("APP_STDERR")), float(value("STARTED")))
+        status = environ.get(PRIVATE_PREFIX + "APP_STATUS", "")
+        return cls(int(value("APP_PID")), int(value("APP_STDERR")), float(value("STARTED")), status)
 
 
 def choose_work(

@@ -45,6 +45,7 @@ KILL_WAIT_S = 1.0
 # Time for the last bytes to come through the pipe after the app's end. Its end of file is seen at once, except when a
 # process outside of the group still holds the other end.
 TAIL_WAIT_S = 0.2
+SIGNALLED = 128  # to which shells add the number of the signal
 # The same when this process is about to end too: the platform waits for half a second in all.
 DRAIN_WAIT_S = 0.05
 
@@ -73,10 +74,16 @@ class AppProcess:
         """The app's environment variables. Not kept: whoever holds this object may be a frame below a hook."""
         return self._ask_environment()
 
-    def adopt(self, pid: int, stderr: int) -> None:
-        """Take over an app that `bootstrap` started: a child of this very process, since exec keeps the pid."""
+    def adopt(self, pid: int, stderr: int, status: str = "") -> None:
+        """Take over an app that `bootstrap` started: a child of this very process, since exec keeps the pid.
+
+        ``status`` is that of one that has ended already, as shells have it, "" else.
+        """
         posix.set_inheritable(stderr, False)
         self._started(pid, stderr)
+        if status:
+            number = int(status)
+            self._ended = describe_status(number - SIGNALLED if number > SIGNALLED else number << 8)
 
     def clean_leftover(self) -> None:
         """Kill the app that a killed predecessor of this process has left running, if there is one."""

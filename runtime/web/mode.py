@@ -39,10 +39,11 @@ def run_app(config: Config, environ: Mapping[str, str], early: EarlyStart, api: 
     record = environ.get("TMPDIR", "/tmp") + "/.fairlead-app"
     # Asked for with each start: hooks run above this frame, and what the app may know is more than they may show.
     process = AppProcess(config.command, lambda: app_environment(found_environment(), config.port), record, log)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever ignores it, and has us inherit that, hides the app's status
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # in this thread, and in those that it starts
     try:
         if early.pid:
-            process.adopt(early.pid, early.stderr)
+            process.adopt(early.pid, early.stderr, early.status)
         endings: list[Callable[[], None]] = [lambda: process.stop(config.shutdown_grace_ms / 1000)]
         end_with_signals(endings)
         WebMode(config, environ, process, log).serve(api, early.began, endings)

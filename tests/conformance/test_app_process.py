@@ -201,6 +201,19 @@ def test_an_app_that_exits_at_once_is_reported_every_time(tmp_path: Path, way: s
 
 
 @WAYS
+def test_each_failure_in_a_row_has_its_status(api: FakeRuntimeApi, tmp_path: Path, way: str) -> None:
+    """Also where whoever started the bootstrap ignores the end of child processes, and has it inherit that."""
+    wrapper = tmp_path / "ignoring"
+    wrapper.write_text(f"#!/bin/sh\ntrap '' CHLD\nexec {CHECKOUT}/bootstrap\n")
+    wrapper.chmod(0o755)
+    process = start_bootstrap(api, command=app("faults.py"), environment=temporary(tmp_path, way), bootstrap=wrapper)
+    for number in range(3):
+        api.add_event(b'{"fault":"/die"}', request_id=f"die-{number}")
+        assert "exited with status 7" in api.wait_answer(f"die-{number}").document["errorMessage"]
+    assert "not known" not in process.stderr
+
+
+@WAYS
 def test_a_command_that_does_not_exist_is_reported(api: FakeRuntimeApi, tmp_path: Path, way: str) -> None:
     process = start_bootstrap(
         api, arguments=["no-such-program", "x"], environment={**temporary(tmp_path, way), "FAIRLEAD_COMMAND": None}
