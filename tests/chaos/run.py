@@ -74,6 +74,10 @@ class Environment:
             self.api.__exit__(None)
         except AssertionError as error:
             return str(error)
+        finally:
+            while pids := self.process.app_pids:  # a supervisor may have forked once more before it was killed
+                for pid in pids:
+                    send(pid, signal.SIGKILL, os.kill)
         return ""
 
     def strike(self, how: str, dice: random.Random) -> None:
