@@ -69,7 +69,7 @@ def shell(start_function: StartFunction, shell_layer: Path, task: Path) -> Sandb
 
 def said(function: Sandbox, command: str) -> str:
     reply = function.invoke(command.encode())
-    assert reply.status == 200, function.output
+    assert reply.status == 200, f"{reply}\n" + "\n".join(function.output)
     return reply.body.decode()
 
 
