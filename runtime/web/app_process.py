@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import _thread
 import posix
+import select
 import time
 
 from ..c_modules import signal
@@ -19,7 +20,7 @@ from ..errors import InitFault
 from ..logs import STDERR, write_all
 from ..standard import standard_library
 from .listening import stranger_at
-from .processes import does_group_exist, is_group_running, signal_process, start_time, strays
+from .processes import does_group_exist, is_group_running, is_running, signal_process, start_time, strays
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,13 +39,14 @@ ENDED_IN_ORDER = "exited with status 0"
 HEAD_SIZE, TAIL_SIZE = 2 * 1024, 6 * 1024
 READ_SIZE = 64 * 1024
 S_IFMT, S_IFREG = 0o170000, 0o100000  # inode(7)
+RECORD_SIZE = 100
 # How often a process that is expected to end soon is looked at.
 POLL_S = 0.001
 # SIGKILL is not answered by anybody: what takes longer than this is the kernel's business.
 KILL_WAIT_S = 1.0
 # Time for the last bytes to come through the pipe after the app's end. Its end of file is seen at once, except when a
 # process outside of the group still holds the other end.
-TAIL_WAIT_S = 0.2
+TAIL_WAIT_S, BUSY_WAIT_S = 0.2, 2.0
 SIGNALLED = 128  # to which shells add the number of the signal
 # The same when this process is about to end too: the platform waits for half a second in all.
 DRAIN_WAIT_S = 0.05
@@ -257,9 +259,20 @@ class StderrTail:
         if self._open.acquire(timeout=seconds):
             self._open.release()
 
+    def _has_more(self) -> bool:
+        """Whether bytes wait in the pipe that nobody has read."""
+        if not self._open.locked():  # it is closed
+            return False
+        poller = select.poll()
+        poller.register(self._descriptor, select.POLLIN)
+        return bool(poller.poll(0))
+
     def text(self) -> str:
         """The first and the last of what was written, once the pipe is at its end or some time has passed."""
+        limit = time.monotonic() + BUSY_WAIT_S
         self.wait_end(TAIL_WAIT_S)
+        while self._has_more() and time.monotonic() < limit:  # the thread that reads it waits for a processor
+            self.wait_end(TAIL_WAIT_S)
         after_head = self._size - len(self._head)
         tail = self._tail[max(0, len(self._tail) - after_head) :]  # without what is in the head too
         left_out = after_head - len(tail)
@@ -277,20 +290,21 @@ def clean_leftover(record: str, environment: Mapping[str, str], log: Log) -> Non
     if leftover is None:
         return
     pid, app_started, bootstrap, bootstrap_started = leftover
-    if start_time(bootstrap) == bootstrap_started and bootstrap != posix.getpid():
+    if start_time(bootstrap) == bootstrap_started and is_running(bootstrap) and bootstrap != posix.getpid():
         return  # its bootstrap lives: it is nobody's leftover
-    if not pid:
-        kill_all([], lambda: strays(0, bootstrap_started, environment))
+    since = app_started or bootstrap_started
+    outside = strays(pid, since, environment)
     # Numbers are given again: the leader is the same only if it started at the same tick. A group that has lost its
     # leader still holds its number.
-    elif start_time(pid) in (app_started, 0) and does_group_exist(pid):
-        outside = strays(pid, app_started, environment)
+    has_group = pid and start_time(pid) in (app_started, 0) and does_group_exist(pid)
+    if has_group:
         signal_group(pid, signal.SIGKILL)
         limit = time.monotonic() + KILL_WAIT_S
         while is_group_running(pid) and time.monotonic() < limit:
             time.sleep(POLL_S)
-        kill_all(outside, lambda: strays(pid, app_started, environment))
-        log("WARN", f"killed the app that a killed predecessor had left running (process group {pid})")
+    kill_all(outside, lambda: strays(pid, since, environment))
+    if has_group or outside:
+        log("WARN", f"killed the app that a killed predecessor had left running (process group {pid or outside[0]})")
     remove_record(record)
 
 
@@ -310,12 +324,11 @@ def write_record(record: str, pid: int, log: Log) -> None:
     A full /tmp is no reason to stop.
     """
     bootstrap = posix.getpid()
-    text = f"{pid} {start_time(pid)} {bootstrap} {start_time(bootstrap)}\n"
+    text = f"{pid} {start_time(pid)} {bootstrap} {start_time(bootstrap)}"
     try:
         descriptor = _open_record(record, posix.O_WRONLY | posix.O_CREAT)
-        try:
-            posix.ftruncate(descriptor, 0)
-            write_all(descriptor, text.encode())
+        try:  # over what is there, in one go: at no moment does a record say nothing
+            posix.pwrite(descriptor, text.encode().ljust(RECORD_SIZE), 0)
         finally:
             posix.close(descriptor)
     except OSError as error:
@@ -329,7 +342,7 @@ def read_record(record: str) -> tuple[int, int, int, int] | None:
     except OSError:
         return None
     try:
-        fields = posix.read(descriptor, 200).split() if posix.fstat(descriptor).st_uid == posix.getuid() else []
+        fields = posix.read(descriptor, RECORD_SIZE).split() if posix.fstat(descriptor).st_uid == posix.getuid() else []
     finally:
         posix.close(descriptor)
     if len(fields) != 4 or not all(field.isdigit() for field in fields):

@@ -63,7 +63,6 @@ class Environment:
 
     def __init__(self, command: str, concurrency: int, settings: Mapping[str, str]) -> None:
         self.was_killed = False
-        self._record = Path(settings["TMPDIR"]) / ".fairlead-app"
         self.api = FakeRuntimeApi(concurrency)
         environment = {**settings, "AWS_LAMBDA_MAX_CONCURRENCY": str(concurrency)}
         self.process = start_bootstrap(self.api, command=command, environment=environment)
@@ -88,7 +87,6 @@ class Environment:
         apps = [pid for pid, group in others.items() if group != own]
         pollers = [pid for pid, group in others.items() if group == own]
         if what == "bootstrap" and verb == "kill":
-            self._stop_where_its_app_is_noted()
             self.was_killed = True
             self.process.kill()
         elif what == "bootstrap":
@@ -98,37 +96,6 @@ class Environment:
             stop_for(group, dice.choice((0.002, 0.02))) if verb == "stop" else send(group, signal.SIGKILL, os.killpg)
         elif pids := pollers if what == "poller" else apps:
             send(dice.choice(pids), signal.SIGKILL, os.kill)
-
-    def _stop_where_its_app_is_noted(self) -> None:
-        """Spare a bootstrap that has started its app again and not yet noted that: nobody would find the app."""
-        limit = time.monotonic() + 1
-        while time.monotonic() < limit:
-            send(self.process.pid, signal.SIGSTOP, os.killpg)
-            if self._stands_still():
-                apps = [pid for pid in self.process.app_pids if group_of(pid) != self.process.pid]
-                if not apps or group_of(apps[0]) == self._noted():
-                    return
-            send(self.process.pid, signal.SIGCONT, os.killpg)
-            time.sleep(0.001)
-
-    def _stands_still(self) -> bool:
-        """Whether it has heard of SIGSTOP: a thread that is just starting the app does not, before that is done."""
-        limit = time.monotonic() + 0.05
-        while time.monotonic() < limit:
-            try:
-                threads = list(Path(f"/proc/{self.process.pid}/task").iterdir())
-                states = {(thread / "stat").read_text().rpartition(") ")[2][0] for thread in threads}
-            except OSError:
-                continue  # one has ended
-            if states == {"T"}:
-                return True
-        return False
-
-    def _noted(self) -> int:
-        try:
-            return int(self._record.read_text().split()[0])
-        except (OSError, ValueError, IndexError):
-            return 0
 
 
 def parts_of(answer: Answer) -> tuple[dict[str, Any], bytes]:
