@@ -36,6 +36,10 @@ test-arm64: setup ## the functions' tests out of the arm64 layer, emulated (slow
 test-systems: setup ## every example out of the real layers, and the figures of docs/systems.md (some minutes)
 	@SYSTEMS=all $(PYTHON) -m pytest tests/systems
 
+.PHONY: test-recycling
+test-recycling: setup ## real servers that recycle or supervise themselves, 200 requests each (a minute or two)
+	@$(PYTHON) -m pytest -m systems tests/systems/test_recycling.py
+
 .PHONY: test-containers
 test-containers: setup ## the tests under a container engine, with the layers built in one (two minutes)
 	@CONTAINERS=all $(PYTHON) -m pytest tests/containers
