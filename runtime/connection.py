@@ -63,11 +63,20 @@ class Connection:
     """To ``host`` and ``port``, or to the Unix socket that ``host`` is the absolute path of.
 
     Opened when first used, and again when it was lost or idle for ``idle_limit_s``. ``waiting`` is how it waits.
+    ``is_repeating``: an idempotent request is sent once more by rule 2; else that is left to the caller.
     """
 
-    def __init__(self, host: str, port: int, idle_limit_s: float = NEVER, waiting: Waiting | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        idle_limit_s: float = NEVER,
+        waiting: Waiting | None = None,
+        is_repeating: bool = True,
+    ) -> None:
         self._address: tuple[str, int] | str = host if host.startswith("/") else (host, port)
         self._idle_limit_s = idle_limit_s
+        self._is_repeating = is_repeating
         self._used_at = 0.0
         self._family = _family(host)
         self._socket: socket.socket | None = None
@@ -245,7 +254,7 @@ class Connection:
         is_head_enough: bool = False,
     ) -> ResponseReader:
         """Send, and receive the answer or its head; once more when that is allowed."""
-        may_repeat, was_lost = self._is_usable() and method in IDEMPOTENT, False
+        may_repeat, was_lost = self._is_usable() and method in IDEMPOTENT and self._is_repeating, False
         while True:
             reader = ResponseReader(method, max_body)
             try:
@@ -262,9 +271,7 @@ class Connection:
             except BaseException as error:  # a signal handler's exit included: half an exchange is never taken up again
                 self.close()
                 if was_lost and isinstance(error, ConnectRefused):
-                    lost = ConnectionLost("the connection was lost, and then refused")
-                    lost.is_unanswered = True
-                    raise lost from error
+                    raise ConnectionLost("the connection was lost, and then refused") from error
                 if isinstance(error, ConnectionLost):
                     error.is_unanswered = not reader.started
                 if not (may_repeat and isinstance(error, ConnectionLost)) or reader.started:

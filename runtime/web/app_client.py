@@ -149,7 +149,8 @@ class AppClient:
         self._log = log
         self._waiting = waiting or Blocking()
         address = (config.unix_socket or config.host, config.port)
-        self._connection = Connection(*address, config.pool_idle_timeout_s, self._waiting)
+        # Whether a request may be sent once more depends on what has become of the app: ``_may_ask_again``.
+        self._connection = Connection(*address, config.pool_idle_timeout_s, self._waiting, is_repeating=False)
         self._connection.on_surplus = self._tell_of_surplus
         # What is compressed may be larger before.
         self._max_body = PAYLOAD_LIMIT * (COMPRESSED_TIMES if config.compression else 1)

@@ -168,7 +168,7 @@ class Readiness:
         reason = self._reason
         if self._questions:
             open_s = self.waited_s - self._questions[0].asked_s
-            reason = f"it listens, and has not answered for {open_s:.1f} s"
+            reason = f"it listens, and did not answer in {open_s:.1f} s"
         if config.unix_socket:
             return f"{reason} at {self}; does it listen on FAIRLEAD_UNIX_SOCKET?"
         if self._listens:

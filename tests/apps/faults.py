@@ -198,14 +198,24 @@ def silence(connection: Connection, _: str) -> None:
     connection.wait_until_gone()
 
 
+_unanswered: list[str] = []
+
+
 def close_before(connection: Connection, _: str) -> None:
     """Closes without an answer."""
+    _unanswered.append("close")
     raise Gone
 
 
 def reset_before(connection: Connection, _: str) -> None:
     """A TCP reset without an answer."""
+    _unanswered.append("reset")
     connection.reset()
+
+
+def count(connection: Connection, _: str) -> None:
+    """How many requests have met one of these two."""
+    connection.answer(200, b"%d" % len(_unanswered))
 
 
 def reset_middle(connection: Connection, _: str) -> None:
@@ -394,6 +404,7 @@ FAULTS: dict[str, Callable[[Connection, str], None]] = {
     "close-delimited": close_delimited,
     "conflicting-lengths": conflicting_lengths,
     "connection": connection_number,
+    "count": count,
     "descriptors": descriptors,
     "die": die,
     "die-after": die_after,

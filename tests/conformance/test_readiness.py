@@ -138,9 +138,9 @@ def test_the_limit_of_a_start_is_not_counted_while_all_is_frozen(
 def test_an_app_that_is_slow_is_said_to_listen(api: FakeRuntimeApi, start: Callable[..., BootstrapProcess]) -> None:
     """And not that it should listen where it does."""
     process = start(PAGE_MS="60000", FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS="3")
-    process.wait_output("still waiting for the app: it listens, and has not answered for 2.")
+    process.wait_output("still waiting for the app: it listens, and did not answer in 2.")
     message = json.loads(api.wait_init_error().body)["errorMessage"]
-    assert "the app was not ready within 3 s: it listens, and has not answered for" in message
+    assert "the app was not ready within 3 s: it listens, and did not answer in" in message
     assert f"at http://127.0.0.1:{process.port}/" in message
     assert "FAIRLEAD_READINESS_CHECK_PATH" in message
     assert "should listen" not in message

@@ -110,6 +110,19 @@ def test_a_get_that_was_sent_to_an_app_that_ends_is_asked_again(
     assert is_good(invoke(api, GET))
 
 
+@pytest.mark.parametrize(("method", "count"), [("GET", 2), ("PUT", 2), ("POST", 1)])
+@pytest.mark.parametrize("fault", ["close-before", "reset-before"])
+def test_a_request_that_is_never_answered_is_asked_once_more_if_its_method_allows_that(
+    api: FakeRuntimeApi, start: Callable[..., BootstrapProcess], fault: str, method: str, count: int
+) -> None:
+    process = start("faults.py")
+    event = {"version": "2.0", "rawPath": f"/{fault}", "requestContext": {"http": {"method": method, "path": "/"}}}
+    assert "Runtime.AppConnectionLost" in invoke(api, json.dumps(event).encode()).document["body"]
+    connections = {"version": "2.0", "rawPath": "/count", "requestContext": {"http": {"method": "GET", "path": "/"}}}
+    assert invoke(api, json.dumps(connections).encode()).document["body"] == str(count)
+    assert not process.has_exited()
+
+
 def test_an_app_that_crashes_is_not_asked_again(api: FakeRuntimeApi, start: Callable[..., BootstrapProcess]) -> None:
     """The request may be the reason."""
     start(ANSWERS="2", CRASH="1")
