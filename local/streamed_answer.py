@@ -104,9 +104,13 @@ class StreamedAnswer:
         return event
 
     def _refuse(self) -> None:
-        self.interrupt()
         words = f"the streamed answer exceeds the maximum of {self._limit} bytes"
-        self._finish(self._on_end, error_document(TOO_LARGE, words))  # an error of the function, not of its runtime
+        self._is_over = True
+        # An error of the function, not of its runtime: which may ask for its next invocation as soon as it notices, so
+        # that the session has to know before.
+        self._on_end(error_document(TOO_LARGE, words))
+        self.interrupt()
+        self.finished.set()
         raise AnswerCut
 
     def _finish(self, tell: Callable[[bytes | None], object], document: bytes | None) -> None:

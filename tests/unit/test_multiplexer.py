@@ -132,11 +132,11 @@ def test_while_one_waits_the_other_goes_on(
     first, second = (connection_to(peer) for _ in range(2))
 
     async def ask_first() -> str:
-        await first.exchange(get("/held"), time.time() + 5)
+        await first.exchange(get("/held"), time.time() + 30)
         return "first"
 
     async def ask_second() -> str:
-        await second.exchange(get(), time.time() + 5)
+        await second.exchange(get(), time.time() + 30)
         peer.released.set()
         return "second"
 
@@ -166,7 +166,7 @@ def test_a_deadline_ends_one_exchange_and_no_other(
         return "late"
 
     async def with_patience() -> str:
-        return str((await patient.exchange(get("/held"), time.time() + 5)).status)
+        return str((await patient.exchange(get("/held"), time.time() + 30)).status)
 
     assert together(multiplexer, with_patience(), in_vain()) == ["late", "200"]
 
@@ -178,12 +178,12 @@ def test_an_upload_that_nobody_reads_stops_nobody_else(
     stuck, other = (connection_to(peer) for _ in range(2))
 
     async def upload() -> str:
-        with pytest.raises(ExchangeTimeout, match="did not take the request"):
+        with pytest.raises(ExchangeTimeout, match=r"did not take the request|deadline has passed"):
             await stuck.exchange(get("/deaf")._replace(method="POST", body=bytes(LARGE)), time.time() + 0.3)
         return "upload"
 
     async def small() -> str:
-        await other.exchange(get(), time.time() + 5)
+        await other.exchange(get(), time.time() + 30)
         return "small"
 
     assert together(multiplexer, upload(), small()) == ["small", "upload"]
@@ -240,7 +240,7 @@ def test_a_unix_socket_with_room_again_is_connected_to(
     connection = connection_to(peer)
 
     async def connect() -> str:
-        await connection.connect(time.time() + 5)
+        await connection.connect(time.time() + 30)
         return "connected"
 
     async def make_room() -> str:
@@ -259,7 +259,7 @@ def test_a_refused_connection_is_told_as_such(
 
     async def connect() -> str:
         with pytest.raises(ConnectRefused, match="Connection refused"):
-            await connection_to(peer).connect(time.time() + 5)
+            await connection_to(peer).connect(time.time() + 30)
         return "refused"
 
     assert together(multiplexer, connect(), connect()) == ["refused", "refused"]
@@ -272,11 +272,11 @@ def test_an_idle_connection_that_the_peer_closes_does_not_keep_the_process_awake
     connection = connection_to(peer)
 
     async def use_and_leave() -> str:
-        await connection.exchange(get(), time.time() + 5)
+        await connection.exchange(get(), time.time() + 30)
         peer.clients[0].shutdown(socket.SHUT_RDWR)
         while multiplexer._told:  # until the end of the stream has come, for which nobody waits
             await multiplexer.sleep(0.001)
-        return str((await connection.exchange(get(), time.time() + 5)).status)
+        return str((await connection.exchange(get(), time.time() + 30)).status)
 
     assert together(multiplexer, use_and_leave()) == ["200"]
 
@@ -290,7 +290,7 @@ def test_a_descriptor_that_is_used_again_is_watched_again(
     async def ask() -> str:
         for _ in range(20):
             connection = connection_to(peer)
-            assert (await connection.exchange(get(), time.time() + 5)).body == b"ok"
+            assert (await connection.exchange(get(), time.time() + 30)).body == b"ok"
             connection.close()
         return "done"
 

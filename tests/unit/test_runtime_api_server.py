@@ -97,6 +97,10 @@ def test_of_two_requests_for_the_next_invocation_the_later_one_gets_it(
     function: ScriptedFunction, runtime: ScriptedRuntime
 ) -> None:
     with runtime.park("GET", "/2018-06-01/runtime/invocation/next") as first:
+        limit = time.monotonic() + PATIENCE_S
+        while function.session._state != "idle":  # until then the other one could arrive before it
+            assert time.monotonic() < limit
+            time.sleep(0.001)
         asked = function.in_background(runtime.next)
         assert first.recv(1) == b""
         invoking = function.invoking()
