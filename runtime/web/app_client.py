@@ -25,7 +25,6 @@ from ..invocation import PAYLOAD_LIMIT
 from ..standard import standard_library
 from ..values import NamedTuple
 from ..waiting import Blocking
-from .app_process import ENDED_IN_ORDER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,6 +74,8 @@ if TYPE_CHECKING:
 COMPRESSED_TIMES = 4
 # An app that dies closes its sockets first; its end can be seen a moment later.
 DEATH_WAIT_S, DEATH_POLL_S = 0.05, 0.001
+# As ``AppProcess`` words it. Apps that recycle themselves after so many requests end like this.
+ENDED_IN_ORDER = "exited with status 0"
 # How often an app that has closed its listener is looked at, and how long it may go on refusing while somebody waits
 # (or twice as long as its start has taken, if that is longer, and never longer than a start may take).
 FIRST_PAUSE_S, PAUSE_GROWTH, LONGEST_PAUSE_S = 0.001, 1.1, 0.02

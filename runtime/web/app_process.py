@@ -33,8 +33,6 @@ SHELL_STATUSES = {
     126: " (a program that it calls cannot be executed)",
     127: " (a program that it calls was not found: is the layer that has it attached?)",
 }
-# A normal end. Apps that recycle themselves after so many requests end like this.
-ENDED_IN_ORDER = "exited with status 0"
 # What is kept of stderr. Java, Ruby and Go name the cause in the first lines, Python in the last.
 HEAD_SIZE, TAIL_SIZE = 2 * 1024, 6 * 1024
 READ_SIZE = 64 * 1024
