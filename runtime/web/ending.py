@@ -6,8 +6,8 @@ look the same. It closes them before the parent is told, so who answered is look
 
 from __future__ import annotations
 
-from ..c_modules import socket
 from .app_process import describe_status
+from .listening import listeners
 from .processes import read, stat_fields
 
 TYPE_CHECKING = False
@@ -17,12 +17,6 @@ if TYPE_CHECKING:
 ENDING = "is ending"
 _STATE, _FLAGS, _THREADS, _EXIT_CODE = 0, 6, 17, 49  # of proc(5)'s fields of stat, from the third on
 _PF_EXITING = 0x4  # include/linux/sched.h
-_LISTEN = b"0A"  # include/net/tcp_states.h
-# include/uapi/linux/netlink.h, sock_diag.h, inet_diag.h
-_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, _NLMSG_ERROR = 4, 20, 2
-_DUMP = _SOCK_DIAG_BY_FAMILY | 0x301 << 16  # NLM_F_REQUEST, NLM_F_DUMP
-_DUMP_SIZE = 72  # struct nlmsghdr and struct inet_diag_req_v2
-_ONE_SECOND = b"\1" + bytes(15)  # struct timeval; both of Lambda's architectures put the low byte first
 _ACCEPTS = b"00010000"  # __SO_ACCEPTCON, include/linux/net.h
 
 
@@ -71,25 +65,4 @@ def _is_listening(port: int, unix_socket: str) -> bool:
         path = unix_socket.encode()
         rows = [fields for line in read("/proc/self/net/unix").splitlines()[1:] if len(fields := line.split()) > 3]
         return not rows or any(fields[-1] == path and fields[3] == _ACCEPTS for fields in rows)
-    try:
-        return any(_has_listener(family, port) for family in (socket.AF_INET, socket.AF_INET6))
-    except OSError:  # a kernel without it, or a sandbox
-        tables = read("/proc/self/net/tcp") + read("/proc/self/net/tcp6")  # some milliseconds on a large machine
-        rows = [fields for line in tables.splitlines() if len(fields := line.split()) > 3]
-        return not rows or any(fields[3] == _LISTEN and fields[1].endswith(b":%04X" % port) for fields in rows)
-
-
-def _has_listener(family: int, port: int) -> bool:
-    """Ask the kernel for the sockets that listen on a port: sock_diag(7). Raises ``OSError``."""
-    words = (_DUMP_SIZE, _DUMP, 0, 0, family | socket.IPPROTO_TCP << 8, 1 << int(_LISTEN, 16))
-    request = b"".join(word.to_bytes(4, "little") for word in words) + port.to_bytes(2, "big")
-    kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG)
-    try:
-        kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _ONE_SECOND)
-        kernel.send(request.ljust(_DUMP_SIZE, b"\0"))
-        kind = int.from_bytes(kernel.recv(65536)[4:6], "little")
-    finally:
-        kernel.close()
-    if kind == _NLMSG_ERROR:
-        raise OSError("the kernel does not list sockets")
-    return kind == _SOCK_DIAG_BY_FAMILY  # or the end of an empty list
+    return next(listeners(port), None) is not None or not read("/proc/self/net/tcp")

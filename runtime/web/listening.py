@@ -1,9 +1,10 @@
-"""Where an app listens, and who listens where it should, as the kernel knows it (proc_net(5))."""
+"""Where an app listens, and who listens where it should, as the kernel knows it (sock_diag(7), proc_net(5))."""
 
 from __future__ import annotations
 
 import posix
 
+from ..c_modules import socket
 from .processes import all_pids, is_of_app, read
 
 TYPE_CHECKING = False
@@ -11,6 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _LISTEN = b"0A"  # the state in /proc/net/tcp (include/net/tcp_states.h)
+# include/uapi/linux/netlink.h, sock_diag.h, inet_diag.h
+_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, _NLMSG_ERROR, _NLMSG_DONE = 4, 20, 2, 3
+_DUMP = _SOCK_DIAG_BY_FAMILY | 0x301 << 16  # NLM_F_REQUEST, NLM_F_DUMP
+_DUMP_SIZE = 72  # struct nlmsghdr and struct inet_diag_req_v2
+_INODE = slice(84, 88)  # of struct nlmsghdr and struct inet_diag_msg
+_ONE_SECOND = b"\1" + bytes(15)  # struct timeval; both of Lambda's architectures put the low byte first
 _EVERY = ("0.0.0.0", "::")
 
 
@@ -33,9 +40,13 @@ def stranger_at(port: int, leader: int, environment: Mapping[str, str]) -> str:
 
     "" when the app listens there too, and when it is not known who does.
     """
-    ending = b":%04X" % port
-    inodes = {inode for inode, address in _listening() if address.endswith(ending)}
-    if not inodes or not inodes.isdisjoint(_sockets_of(leader)):
+    held = set(_sockets_of(leader))
+    inodes = set()
+    for inode in listeners(port):
+        if inode in held:
+            return ""
+        inodes.add(inode)
+    if not inodes:
         return ""
     stranger = ""
     for pid in all_pids():
@@ -47,6 +58,38 @@ def stranger_at(port: int, leader: int, environment: Mapping[str, str]) -> str:
         name = read(f"/proc/{pid}/comm").decode("ascii", "replace").strip()
         stranger = f"{name if name.isprintable() else 'a process'} (pid {pid})"
     return stranger
+
+
+def listeners(port: int) -> Iterator[bytes]:
+    """The inode of each socket that listens on the port, of whatever address."""
+    try:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            yield from _asked_of_kernel(family, port)
+    except OSError:  # a kernel without it, or a sandbox; the tables take milliseconds on a large machine
+        ending = b":%04X" % port
+        yield from (inode for inode, address in _listening() if address.endswith(ending))
+
+
+def _asked_of_kernel(family: int, port: int) -> Iterator[bytes]:
+    """Raises ``OSError`` when the kernel does not list sockets."""
+    words = (_DUMP_SIZE, _DUMP, 0, 0, family | socket.IPPROTO_TCP << 8, 1 << int(_LISTEN, 16))
+    request = b"".join(word.to_bytes(4, "little") for word in words) + port.to_bytes(2, "big")
+    kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG)
+    try:
+        kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _ONE_SECOND)
+        kernel.send(request.ljust(_DUMP_SIZE, b"\0"))
+        while True:
+            messages = kernel.recv(65536)
+            while messages:
+                kind = int.from_bytes(messages[4:6], "little")
+                if kind == _NLMSG_ERROR:
+                    raise OSError("the kernel does not list sockets")
+                if kind == _NLMSG_DONE:
+                    return
+                yield b"%d" % int.from_bytes(messages[_INODE], "little")
+                messages = messages[int.from_bytes(messages[:4], "little") :]
+    finally:
+        kernel.close()
 
 
 def _listening() -> Iterator[tuple[bytes, bytes]]:

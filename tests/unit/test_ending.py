@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.web import ending
+from runtime.web import listening
 from runtime.web.ending import ENDING, ending_of
 from tests.fakes.children import child, killed_at_the_end
 
@@ -39,7 +39,7 @@ def refuse(_family: int, _port: int) -> bool:
 @pytest.mark.parametrize("kind", ["IPv4", "IPv6", "unix"])
 def test_somebody_who_listens_is_seen(kind: str, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if way != "asked":
-        monkeypatch.setattr(ending, "_has_listener", refuse)
+        monkeypatch.setattr(listening, "_asked_of_kernel", refuse)
     sock, port, path = listener(kind, tmp_path)
     own = os.getpid()
     with sock:
