@@ -52,8 +52,7 @@ def start(api: FakeRuntimeApi, name: str, tmp_path: Path, way: str = EARLY, **en
 
 
 def state_of_app(api: FakeRuntimeApi) -> dict:
-    api.add_event(EVENT, request_id="state")
-    return json.loads(api.wait_answer("state").body)
+    return json.loads(api.wait_answer(api.add_event(EVENT)).body)
 
 
 def wait_until(condition, what: str) -> None:

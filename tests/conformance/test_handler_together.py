@@ -101,6 +101,7 @@ def test_100_an_init_error_in_all_pollers_ends_the_whole(api: FakeRuntimeApi, st
     process = start_several("together.where", FAIL_AT_IMPORT="1")
     assert json.loads(api.wait_init_error().body)["errorMessage"] == "no configuration"
     assert process.wait() != 0
+    _wait_until(lambda: not api._connections)  # all that was sent has been read
     assert 1 <= len(api.of_kind("init_error")) <= COUNT
     api.take_violations()  # the second report is refused with 403, which is what this is about
 

@@ -233,7 +233,8 @@ def test_a_killed_bootstrap_has_a_successor_that_takes_over(record: Record, seed
             process = start_bootstrap(api, command=app("recorder.py"), environment=shared)
             enough = min(settled, len(waiting))
             eventually(lambda api=api, enough=enough: len(api._answers) >= enough, "answers")  # type: ignore[misc]
-            assert start_time(leftover) != born or not is_running(leftover), "the app of a killed bootstrap lives"
+            gone = lambda pid=leftover, at=born: start_time(pid) != at or not is_running(pid)  # noqa: E731
+            eventually(gone, "the death of a killed bootstrap's app")
             time.sleep(dice.random() * 0.004)
             leftover = app_pid(process, record.directory)
             born = start_time(leftover)
