@@ -25,6 +25,7 @@ from ..invocation import PAYLOAD_LIMIT
 from ..standard import standard_library
 from ..values import NamedTuple
 from ..waiting import Blocking
+from .processes import is_ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ if TYPE_CHECKING:
 COMPRESSED_TIMES = 4
 # An app that dies closes its sockets first; its end can be seen a moment later.
 DEATH_WAIT_S, DEATH_POLL_S = 0.05, 0.001
+# The same of one that is seen to be dying: on a busy machine, or when its owner has other things to do.
+DYING_WAIT_S = 2.0
 # As ``AppProcess`` words it. Apps that recycle themselves after so many requests end like this.
 ENDED_IN_ORDER = "exited with status 0"
 # How often an app that has closed its listener is looked at, and how long it may go on refusing while somebody waits
@@ -205,7 +208,7 @@ class AppClient:
                 message = f"a process of the app {seen} while it was answering; the answer may have been cut off"
                 raise InvocationFault("Runtime.AppConnectionLost", message)
             if time.monotonic() >= limit:
-                ended = await self._told_end()
+                ended = await self._wait_ended()
                 break
             await self._waiting.sleep(DEATH_POLL_S)
         if ended and ended != ENDED_IN_ORDER:
@@ -313,15 +316,17 @@ class AppClient:
         return InvocationFault("Runtime.AppConnectionLost", f"the app broke its answer off: {error}")
 
     async def _wait_ended(self) -> str | None:
-        """How the app ended, None if it did not: its sockets are closed a moment before its end can be seen."""
-        limit = time.monotonic() + DEATH_WAIT_S
-        while (ended := self._process.ended()) is None and time.monotonic() < limit:
+        """How the app ended, None if it did not.
+
+        Its sockets are closed a moment before its end can be seen, and a moment more passes until its owner has told.
+        """
+        began = time.monotonic()
+        while (ended := self._process.ended()) is None:
+            waited_s = time.monotonic() - began
+            if waited_s >= DEATH_WAIT_S and (waited_s >= DYING_WAIT_S or not is_ending(self._process.pid)):
+                break
             await self._waiting.sleep(DEATH_POLL_S)
         return ended
-
-    async def _told_end(self) -> str | None:
-        """The same from an owner of the app who may be late to tell."""
-        return self._process.ended()
 
     def _tell_of_end(self, ended: str) -> None:
         log_end(self._log, ended, " between two invocations")

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from .app_process import describe_status
 from .listening import listeners
-from .processes import read, stat_fields
+from .processes import EXITING, FLAGS, STATE, THREADS, ZOMBIE, read, stat_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ENDING = "is ending"
-_STATE, _FLAGS, _THREADS, _EXIT_CODE = 0, 6, 17, 49  # of proc(5)'s fields of stat, from the third on
-_PF_EXITING = 0x4  # include/linux/sched.h
+_EXIT_CODE = 49  # in ``stat_fields``
 _ACCEPTS = b"00010000"  # __SO_ACCEPTCON, include/linux/net.h
 
 
@@ -43,8 +42,8 @@ class _Process:
         fields = stat_fields(pid)
         is_known = len(fields) > _EXIT_CODE
         # A leader that has ended is shown as dead while its other threads have not.
-        self.has_ended = not is_known or (fields[_STATE] in (b"Z", b"X") and int(fields[_THREADS]) <= 1)
-        self.is_ending = not self.has_ended and bool(int(fields[_FLAGS]) & _PF_EXITING)
+        self.has_ended = not is_known or (fields[STATE] in ZOMBIE and int(fields[THREADS]) <= 1)
+        self.is_ending = not self.has_ended and bool(int(fields[FLAGS]) & EXITING)
         self.status = int(fields[_EXIT_CODE]) if is_known else 0
 
 

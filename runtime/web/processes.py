@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # In ``stat_fields``. Times are in clock ticks, mostly of 10 ms.
-STATE, PARENT, GROUP, USER_TIME, SYSTEM_TIME, THREADS, START, RESIDENT_PAGES = 0, 1, 2, 11, 12, 17, 19, 21
+STATE, PARENT, GROUP, FLAGS, USER_TIME, SYSTEM_TIME, THREADS, START, RESIDENT_PAGES = 0, 1, 2, 6, 11, 12, 17, 19, 21
 ZOMBIE = (b"Z", b"X")
+EXITING = 0x4  # of the flags: PF_EXITING (include/linux/sched.h)
 # Together these are the same in no two environments that can see each other's processes.
 MARKS = ("PORT", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_LOG_STREAM_NAME", "TMPDIR")
 
@@ -34,6 +35,12 @@ def is_running(pid: int) -> bool:
     """Whether the process is there and no zombie."""
     fields = stat_fields(pid)
     return bool(fields) and fields[STATE] not in ZOMBIE
+
+
+def is_ending(pid: int) -> bool:
+    """Whether the process has ended or is about to: a process shows that before its sockets are closed."""
+    fields = stat_fields(pid)
+    return not fields or fields[STATE] in ZOMBIE or bool(int(fields[FLAGS]) & EXITING)
 
 
 def is_group_running(group: int) -> bool:

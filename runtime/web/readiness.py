@@ -24,7 +24,7 @@ import select
 import time
 
 from ..connection import Connection
-from ..errors import ConnectRefused, ExchangeError, InitFault
+from ..errors import ConnectRefused, ExchangeError, ExchangeTimeout, InitFault
 from ..messages import HttpRequest
 from ..values import NamedTuple
 from ..waiting import now
@@ -210,6 +210,7 @@ class Readiness:
         connection = self._connection
         if self._questions:  # and that one is at work: the other connection is of no further use
             connection = Connection(self._config.unix_socket or self._config.host, self._config.readiness_port)
+        began = time.time()
         try:
             # An app that is asked at the last moment gets the time of one look.
             now(connection.connect(max(min(until, time.time() + CONNECT_LIMIT_S), time.time() + LOOK_S)))
@@ -221,6 +222,9 @@ class Readiness:
             self._listens = bool(self._questions)
             self._reason = "nothing listens"
             self._ask_at_s = self.waited_s + max(REFUSED_PAUSE_S, self.waited_s * REFUSED_SHARE)
+        except ExchangeTimeout as error:
+            # An attempt that the end cut short says less than the one before.
+            self._put_off(str(error) if time.time() - began >= CONNECT_LIMIT_S / 2 else self._reason)
         except ExchangeError as error:
             self._put_off(str(error))
         return False

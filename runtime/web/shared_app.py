@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 _GENERATION, _READY, _PID, _WORDS = slice(0, 8), slice(8, 16), slice(16, 24), slice(24, 512)
 # How often a poller looks whether the app is ready: there may be hundreds of them.
 READY_POLL_S = 0.01
-# How long the owner of an app may take to tell of its end, on a machine that is busy.
-TELL_S = 2.0
 
 
 class Board:
@@ -112,10 +110,6 @@ class WatchedProcess:
         """How the app ended that this poller knew, as ``AppProcess.ended``."""
         return None if self._board.generation == self._generation else self._board.words
 
-    def is_dead(self) -> bool:
-        """Whether it has ended, as can be seen before its owner has told of it."""
-        return not is_running(self._board.pid)
-
     def condemn(self) -> None:
         """Nothing: an app that is late for this poller serves the others."""
 
@@ -151,17 +145,6 @@ class PollersApp(AppClient):
             self._connection.close()
             self._ready = False
         return await super()._asked(exchange, request, deadline, max_body)
-
-    async def _wait_ended(self) -> str | None:
-        return await super()._wait_ended() or await self._told_end()
-
-    async def _told_end(self) -> str | None:
-        ended = self._watched.ended()
-        limit = time.monotonic() + TELL_S
-        while ended is None and self._watched.is_dead() and time.monotonic() < limit:
-            await self._waiting.sleep(READY_POLL_S)
-            ended = self._watched.ended()
-        return ended
 
     async def _become_ready(self, deadline: float | None) -> None:
         while not self._watched.take_up():

@@ -193,12 +193,13 @@ def meet(connection: Connection, argument: str) -> None:
     connection.answer(200, OK)
 
 
+_unanswered: list[str] = []
+
+
 def silence(connection: Connection, _: str) -> None:
     """Never answers."""
+    _unanswered.append("silence")
     connection.wait_until_gone()
-
-
-_unanswered: list[str] = []
 
 
 def close_before(connection: Connection, _: str) -> None:
@@ -214,7 +215,7 @@ def reset_before(connection: Connection, _: str) -> None:
 
 
 def count(connection: Connection, _: str) -> None:
-    """How many requests have met one of these two."""
+    """How many requests have met one of these, or silence."""
     connection.answer(200, b"%d" % len(_unanswered))
 
 

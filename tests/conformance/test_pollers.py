@@ -127,7 +127,7 @@ def test_an_app_that_dies_is_started_again_once_for_all(api: FakeRuntimeApi, sta
     process = start()
     before = body(api, add(api, "/pid"))
     waiting = [add(api, "/silence") for _ in range(3)]
-    _wait_until(lambda: len(api._open) == 3)
+    _wait_until(lambda: body(api, add(api, "/count")) == "3")
     add_died = add(api, "/die")
     assert [status(api, request_id) for request_id in [*waiting, add_died]] == [502] * 4
     after = {body(api, request_id) for request_id in [add(api, "/pid") for _ in range(20)]}
