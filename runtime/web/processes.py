@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 STATE, PARENT, GROUP, FLAGS, USER_TIME, SYSTEM_TIME, THREADS, START, RESIDENT_PAGES = 0, 1, 2, 6, 11, 12, 17, 19, 21
 ZOMBIE = (b"Z", b"X")
 EXITING = 0x4  # of the flags: PF_EXITING (include/linux/sched.h)
-# Together these are the same in no two environments that can see each other's processes.
+# Together these are the same in no two environments that can see each other's processes. Extensions have them too, if
+# the function sets PORT; but they know the Runtime API, which the app does not (dispatch.HIDDEN_FROM_APP).
 MARKS = ("PORT", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_LOG_STREAM_NAME", "TMPDIR")
+HIDDEN = b"AWS_LAMBDA_RUNTIME_API="
 
 
 def stat_fields(pid: int) -> list[bytes]:
@@ -106,9 +108,11 @@ def is_of_app(pid: int, leader: int, environment: Mapping[str, str]) -> bool | N
 
 def strays(leader: int, since: int, environment: Mapping[str, str]) -> list[int]:
     """The app's processes outside of its group. ``since``: when the app was started, in clock ticks."""
-    own_group = posix.getpgid(0)
+    own_group, own_pid = posix.getpgid(0), posix.getpid()
     found = []
     for pid in all_pids():
+        if pid == own_pid:  # an emulator (qemu-user) shows another group for it
+            continue
         fields = stat_fields(pid)
         if not fields or int(fields[START]) < since or fields[STATE] in ZOMBIE:
             continue
@@ -138,7 +142,7 @@ def _descends(fields: list[bytes], group: int) -> bool:
 
 def _has_marks(variables: list[bytes], environment: Mapping[str, str]) -> bool:
     marks = {f"{name}={environment[name]}".encode("utf-8", "surrogateescape") for name in MARKS if name in environment}
-    return marks.issubset(variables)
+    return marks.issubset(variables) and not any(variable.startswith(HIDDEN) for variable in variables)
 
 
 def all_pids() -> list[int]:

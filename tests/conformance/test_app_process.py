@@ -620,6 +620,23 @@ def test_what_an_app_puts_into_sessions_of_its_own_is_gone_with_it(api: FakeRunt
     assert not process.app_pids
 
 
+def test_what_an_extension_starts_is_not_the_apps(api: FakeRuntimeApi, tmp_path: Path) -> None:
+    """It has the function's variables, PORT among them; and it knows the Runtime API."""
+    process = start(api, "faults.py", tmp_path)
+    api.wait_idle()
+    (pid,) = process.app_pids
+    given = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    environment = dict(variable.split(b"=", 1) for variable in given if variable)
+    environment[b"AWS_LAMBDA_RUNTIME_API"] = api.address.encode()
+    del environment[MARK.encode()]
+    with killed_at_the_end(["sleep", "60"], env=environment) as extension:
+        api.add_event(b'{"fault":"/die"}', request_id="die")
+        assert api.wait_answer("die").kind == "error"
+        api.add_event(EVENT, request_id="next")
+        assert api.wait_answer("next").body == EVENT
+        assert extension.poll() is None
+
+
 def test_an_app_that_has_emptied_its_daemons_environment_takes_them_with_it(
     api: FakeRuntimeApi, tmp_path: Path
 ) -> None:
