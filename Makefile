@@ -25,8 +25,8 @@ smoke: setup ## send real requests through the whole chain, and say what came ba
 	@$(PYTHON) -m local.smoke $(call options,SOURCE)
 
 .PHONY: test
-test: setup ## all tests; what cannot run here says why
-	@$(PYTHON) -m pytest
+test: setup ## all tests, two files at a time; what cannot run here says why
+	@$(PYTHON) -m pytest -n 2 --dist loadgroup
 
 .PHONY: test-arm64
 test-arm64: setup ## the functions' tests out of the arm64 layer, emulated (slow)

@@ -25,9 +25,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[LEFTOVERS] = Leftovers()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+# These share builds, sandboxes and ports of the machine: one of several workers runs them all, and begins with them.
+OF_ONE_WORKER = ("integration", "systems", "layer", "containers")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("dist", "no") != "no":
+        items.sort(key=lambda item: item.path.relative_to(HERE).parts[0] not in OF_ONE_WORKER)
     for item in items:
         folder = item.path.relative_to(HERE).parts[0]
+        # The tests of a file share what they have started.
+        item.add_marker(pytest.mark.xdist_group("machine" if folder in OF_ONE_WORKER else str(item.path)))
         if folder in LIMITS_S and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(LIMITS_S[folder]))
 

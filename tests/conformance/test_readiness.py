@@ -191,12 +191,6 @@ def test_a_port_that_accepts_nobody_is_left_alone(
     assert "the app exited with status 9" in json.loads(api.wait_init_error().body)["errorMessage"]
 
 
-def test_a_connection_that_is_lost_is_asked_beside_after_a_while(api: FakeRuntimeApi) -> None:
-    """Some apps accept their first connection and forget it."""
-    start_bootstrap(api, command=app("faults.py"), environment={"ACCEPT_BUT_SILENT_FIRST": "1"})
-    assert invoke(api, "one", timeout=20) == ""
-
-
 def test_nobody_else_is_taken_for_a_stranger(api: FakeRuntimeApi, start: Callable[..., BootstrapProcess]) -> None:
     """The same port of another address is another port."""
     port = free_port()

@@ -561,6 +561,7 @@ def test_no_secret_is_told(api: FakeRuntimeApi, daemon: socket.socket, tmp_path:
         **SETTINGS[name],
         "LAMBDA_TASK_ROOT": str(tmp_path),
         "AWS_XRAY_DAEMON_ADDRESS": f"127.0.0.1:{daemon.getsockname()[1]}",
+        "FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS": "2",  # so long an app that refuses connections is waited for
     }
     process = start_bootstrap(api, command=app("faults.py"), environment=environment)
     seen: list[str] = []

@@ -108,7 +108,6 @@ def test_ctrl_c_ends_what_makes_it_without_a_traceback(folder: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        start_new_session=True,
     ) as script:
         try:
             assert eventually(lambda: started.exists() and started.read_text() != "")
