@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ..logs import Log
+    from .processes import Environment
 
 # What shells mean by them.
 SHELL_STATUSES = {
@@ -69,11 +70,6 @@ class AppProcess:
         self._born = 0  # when it was started, in clock ticks
         self._outside: list[int] = []  # what had left its group when its end began
 
-    @property
-    def _environment(self) -> Mapping[str, str]:
-        """The app's environment variables. Not kept: whoever holds this object may be a frame below a hook."""
-        return self._ask_environment()
-
     def adopt(self, pid: int, stderr: int, status: str = "") -> None:
         """Take over an app that `bootstrap` started: a child of this very process, since exec keeps the pid.
 
@@ -87,7 +83,7 @@ class AppProcess:
 
     def clean_leftover(self) -> None:
         """Kill the app that a killed predecessor of this process has left running, if there is one."""
-        clean_leftover(self._record, self._environment, self._log)
+        clean_leftover(self._record, self._ask_environment, self._log)
 
     def start(self) -> None:
         """Start the app. Raises ``InitFault`` ``Runtime.AppExited`` when the command cannot be executed."""
@@ -114,7 +110,7 @@ class AppProcess:
         self._started(pid, reader)
 
     def _spawn(self, actions: Sequence[tuple[object, ...]]) -> int:
-        environment = self._environment
+        environment = self._ask_environment()  # not kept: this object may be in a frame below a hook
 
         def spawn(command: tuple[str, ...]) -> int:
             return posix.posix_spawnp(
@@ -183,7 +179,7 @@ class AppProcess:
 
     def stranger_at(self, port: int) -> str:
         """Who listens on the port and is not the app; "" when nobody else is known to."""
-        return stranger_at(port, self.pid, self._environment)
+        return stranger_at(port, self.pid, self._ask_environment)
 
     def stop(self, grace_s: float) -> None:
         """SIGTERM, so that the app can finish; SIGKILL for what is still there after ``grace_s``.
@@ -202,7 +198,7 @@ class AppProcess:
 
     def _strays(self) -> list[int]:
         """The app's processes outside of its group. To be asked while their parents are there to be seen."""
-        return strays(self.pid, self._born, self._environment)
+        return strays(self.pid, self._born, self._ask_environment)
 
     def _end_with_leader(self, pid: int) -> None:
         """Wait for the end of a group's leader, and end with it what it has forked.
@@ -278,7 +274,7 @@ class StderrTail:
         return (self._head + between + tail).decode("utf-8", "replace").strip()
 
 
-def clean_leftover(record: str, environment: Mapping[str, str], log: Log) -> None:
+def clean_leftover(record: str, environment: Environment, log: Log) -> None:
     """Kill the app that a killed predecessor has left running, if it is certainly the one that ``record`` names.
 
     A record without a pid was written by a bootstrap that was killed while it started the app: that is known by its

@@ -9,7 +9,9 @@ from .processes import all_pids, is_of_app, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
+
+    from .processes import Environment
 
 _LISTEN = b"0A"  # the state in /proc/net/tcp (include/net/tcp_states.h)
 # include/uapi/linux/netlink.h, sock_diag.h, inet_diag.h
@@ -35,7 +37,7 @@ def addresses_of(group: int) -> list[str]:
     return sorted({_address(address) for inode, address in _listening() if inode in owned})
 
 
-def stranger_at(port: int, leader: int, environment: Mapping[str, str]) -> str:
+def stranger_at(port: int, leader: int, environment: Environment) -> str:
     """Who listens on the port and does not belong to the app that ``leader`` leads: its name and pid.
 
     "" when the app listens there too, and when it is not known who does.

@@ -10,7 +10,10 @@ import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    Environment = Callable[[], Mapping[str, str]]
+    """The app's environment, for whoever needs it: making it takes longer than a start has for it."""
 
 # In ``stat_fields``. Times are in clock ticks, mostly of 10 ms.
 STATE, PARENT, GROUP, FLAGS, USER_TIME, SYSTEM_TIME, THREADS, START, RESIDENT_PAGES = 0, 1, 2, 6, 11, 12, 17, 19, 21
@@ -93,7 +96,7 @@ def signal_process(pid: int, number: int) -> None:
         pass
 
 
-def is_of_app(pid: int, leader: int, environment: Mapping[str, str]) -> bool | None:
+def is_of_app(pid: int, leader: int, environment: Environment) -> bool | None:
     """Whether the process belongs to the app that ``leader`` leads; None when that cannot be known."""
     fields = stat_fields(pid)
     if not fields:
@@ -103,10 +106,10 @@ def is_of_app(pid: int, leader: int, environment: Mapping[str, str]) -> bool | N
     variables = read(f"/proc/{pid}/environ").split(b"\0")
     if not any(variable.startswith(b"PATH=") for variable in variables):
         return None  # somebody else's, or overwritten by the process's own title, as daemons do it
-    return _has_marks(variables, environment)
+    return _has_marks(variables, environment())
 
 
-def strays(leader: int, since: int, environment: Mapping[str, str]) -> list[int]:
+def strays(leader: int, since: int, environment: Environment) -> list[int]:
     """The app's processes outside of its group. ``since``: when the app was started, in clock ticks."""
     own_group, own_pid = posix.getpgid(0), posix.getpid()
     found = []

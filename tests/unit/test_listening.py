@@ -56,10 +56,10 @@ def test_who_listens_on_a_port_is_found_at_every_address(way: str, monkeypatch: 
         ):
             inodes = {b"%d" % os.fstat(sock.fileno()).st_ino for sock in (one, two, three)}
             assert set(listening.listeners(port)) == inodes
-            assert listening.stranger_at(port, os.getpid(), {}) == ""
+            assert listening.stranger_at(port, os.getpid(), dict) == ""
 
 
 def test_a_process_that_is_not_the_apps_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock, killed_at_the_end(["sleep", "60"]) as app:
-        stranger = listening.stranger_at(sock.getsockname()[1], app.pid, {"PORT": "1"})
+        stranger = listening.stranger_at(sock.getsockname()[1], app.pid, lambda: {"PORT": "1"})
     assert stranger.endswith(f"(pid {os.getpid()})")
