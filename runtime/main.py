@@ -5,6 +5,7 @@ Exits 0 after SIGTERM or SIGINT, 64 or 65 when a snapshot fails, what a Python h
 
 from __future__ import annotations
 
+import gc
 import posix
 import sys
 
@@ -81,8 +82,12 @@ def run(environ: Mapping[str, str], argv: list[str], log: Log) -> None:
     if config.command:
         from .web.mode import run_app
 
+        gc.freeze()  # what was imported stays; without this the first object that comes starts a search
+        gc.enable()
         run_app(config, environ, early, api, log)
     else:
         from .python.mode import run_handler
 
+        gc.freeze()  # what was imported stays; without this the first object that comes starts a search
+        gc.enable()
         run_handler(config, environ, argv, api, log)

@@ -60,6 +60,7 @@ START_BUDGET = {
     "_thread",
     "binascii",
     "errno",
+    "gc",
     "posix",
     "select",
     "time",
