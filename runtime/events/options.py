@@ -24,3 +24,4 @@ class EventOptions(NamedTuple):
     base_path: str = ""  # "/api": whole segments that the app does not see in front of its paths
     authorization_source: str = ""  # a field name in lower case: what it holds is the app's Authorization
     host: str = "localhost"  # of a request that comes from no client, or whose event names no host
+    builds_url: bool = False  # whether the app makes a URL of Host and target, which then have to fit into one

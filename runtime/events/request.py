@@ -6,6 +6,7 @@ from ..c_modules import socket
 from ..errors import BadRequest
 from ..json_codec import utf8
 from ..messages import HttpRequest, header, header_values, is_token
+from ..standard import standard_library
 from ..values import NamedTuple
 from .binary import LargeBody, decode
 from .context import context_lines
@@ -52,6 +53,10 @@ def assemble(parts: Parts, event: dict[str, Any], invocation: Invocation, option
     if not "".join(known).replace("-", "").isalnum():  # nearly always true: names are letters, digits and hyphens
         lines = without_aliases(lines)
     headers = [("host", _host(parts.lines, request_context, options))]
+    as_sent: list[Line] = []
+    if options.builds_url:
+        parts = parts._replace(target=_with_plain_path(parts.target))
+        headers, as_sent = _checked_host(headers[0][1], request_context, options)
     headers += context_lines(request_context, invocation, options)
     headers += [line for line in lines if line[0] not in _REWRITTEN]
     headers += _cookie_line(parts)
@@ -63,6 +68,7 @@ def assemble(parts: Parts, event: dict[str, Any], invocation: Invocation, option
         headers.append((TRACE_ID, known[TRACE_ID]))
     if body or method not in _BODILESS_METHODS:
         headers.append(("content-length", str(len(body))))
+    headers += as_sent  # after the context: a line about that comes right after the host (warnings.py)
     return HttpRequest(method, parts.target, headers, body)
 
 
@@ -95,6 +101,21 @@ def _method(value: object) -> str:
 def _host(lines: list[Line], request_context: dict[str, Any], options: EventOptions) -> str:
     """Exactly one host, unchecked: scanners send ``${x}``, and what to make of it is the app's business."""
     return header(lines, "host") or clean(request_context.get("domainName")) or options.host
+
+
+def _checked_host(sent: str, request_context: dict[str, Any], options: EventOptions) -> tuple[list[Line], list[Line]]:
+    """A host that fits into a URL, and apart from it what the client sent if that does not."""
+    with standard_library:
+        from .hosts import host_lines  # only for apps that make a URL of it
+
+    lines = host_lines(sent, (clean(request_context.get("domainName")), options.host))
+    return lines[:1], lines[1:]
+
+
+def _with_plain_path(target: str) -> str:
+    """The target with no backslash in its path: URL parsers take one for a slash."""
+    path, mark, query = target.partition("?")
+    return path.replace("\\", "%5C") + mark + query
 
 
 def _cookie_line(parts: Parts) -> list[Line]:
