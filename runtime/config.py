@@ -253,6 +253,7 @@ class Config(NamedTuple):
 
     command: tuple[str, ...]
     handler: str
+    javascript: str  # what the command is the host of: "fetch", "handler" or nothing of ours
     warnings: tuple[str, ...]
     host: str
     port: int
@@ -308,7 +309,7 @@ class Config(NamedTuple):
         if not values["host_header"]:  # as any client would have it that was given the app's address
             has_port = not values["unix_socket"]
             values["host_header"] = _authority(values["host"], values["port"]) if has_port else "localhost"
-        return cls(work.command, work.handler, tuple(warnings), **values)
+        return cls(work.command, work.handler, work.javascript, tuple(warnings), **values)
 
 
 def read_settings(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str], list[str]]:

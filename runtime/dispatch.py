@@ -61,6 +61,7 @@ class Work(NamedTuple):
     command: tuple[str, ...] = ()
     handler: str = ""
     event_mode: str = ""  # the one that the command needs; "": as configured
+    javascript: str = ""  # what the command is the host of: "fetch", "handler" or nothing of ours
 
 
 class EarlyStart(NamedTuple):
@@ -89,7 +90,7 @@ def choose_work(
     """
     wrapper = environ.get(EXEC_WRAPPER, "")
     we_are_the_wrapper = is_same_file(wrapper, program)
-    event_mode = ""
+    work = Work()
     if shell:
         command: tuple[str, ...] = ("/bin/sh", "-c", shell)
     elif arguments and not we_are_the_wrapper:  # a container's CMD
@@ -100,12 +101,12 @@ def choose_work(
         command = _start_script(root, handler)
         if not command and not _is_python(root, handler):
             work = _javascript(root, handler, javascript, environ)
-            command, event_mode = work.command, work.event_mode
+            command = work.command
         if not command:
             return Work(handler=_python_handler(root, handler))
     if wrapper and not we_are_the_wrapper:  # `provided.*` ignores the variable, so it is ours to honour
         command = (wrapper, *command)
-    return Work(command, event_mode=event_mode)
+    return work._replace(command=command)
 
 
 def _is_python(root: str, handler: str) -> bool:
@@ -116,12 +117,16 @@ def _javascript(root: str, handler: str, runtime: str, environ: Mapping[str, str
     """The host of a JavaScript module, if the handler means one."""
     from .javascript import module  # only when the handler is neither a script nor Python
 
-    file = "" if _leaves_the_root(handler) else _first_file(module.files_of(root, handler))
-    if not file:
+    candidates = () if _leaves_the_root(handler) else module.modules_of(root, handler)
+    found = next((candidate for candidate in candidates if _is_file(candidate.file)), None)
+    if not found:
         return Work()
-    takes_requests = handler.endswith("." + module.FETCH)
-    command = module.command_of(file, handler, runtime, lambda name: _on_path(name, environ.get("PATH", "")))
-    return Work(command, event_mode="http" if takes_requests else "raw")
+    command = module.command_of(
+        found, root, handler, runtime, lambda name: _on_path(name, environ.get("PATH", "")), _is_file
+    )
+    if found.name == module.FETCH:
+        return Work(command, event_mode="http", javascript="fetch")
+    return Work(command, event_mode="raw", javascript="handler")
 
 
 def _first_file(paths: Iterable[str]) -> str:

@@ -26,6 +26,7 @@ class Fault(Exception):
     name = ""
     stack: tuple[str, ...] = ()
     xray_cause = ""
+    document = b""  # what is posted, where somebody else has written it: the host of a JavaScript handler
     is_logged = False  # whoever found it has written a record of it that says more than ours would
 
     def __init__(self, error_type: str, message: str, detail: str = "") -> None:

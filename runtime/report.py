@@ -40,7 +40,7 @@ XRAY_REFUSED = 1024 * 1024  # where the managed runtime sends none at all
 
 def error_document(fault: Fault, request_id: str = "") -> bytes:
     """The JSON that is posted for ``fault``: the managed Python runtime's four keys, in its order."""
-    return dumps(document_of(fault, request_id))
+    return fault.document or dumps(document_of(fault, request_id))
 
 
 def document_of(fault: Fault, request_id: str = "") -> dict[str, object]:
@@ -102,6 +102,13 @@ def header_name(name: str) -> str:
     """``Function.<Name>``, in letters: the platform keeps ``(Runtime|Function).[A-Z][a-zA-Z]+`` and nothing else."""
     letters = "".join(character for character in name if character.isascii() and character.isalpha())[:100]
     return f"Function.{letters[0].upper()}{letters[1:]}" if len(letters) > 1 else "Function.Unknown"
+
+
+def error_type_of(name: str) -> str:
+    """The header's value for an error of that name: one of the platform's own names stays as it is."""
+    family, _, rest = name.partition(".")
+    is_the_platforms = family == "Runtime" and len(rest) > 1 and rest.isascii() and rest.isalpha() and rest[0].isupper()
+    return name if is_the_platforms else header_name(name)
 
 
 def name_of(error: BaseException) -> str:

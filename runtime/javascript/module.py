@@ -7,39 +7,72 @@ and every other function as it is.
 from __future__ import annotations
 
 from ..errors import InitFault
+from ..values import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-SUFFIXES = (".mjs", ".js", ".mts", ".ts", ".cjs", ".cts", ".jsx", ".tsx")
+# The first that is there; those of Lambda's Node runtime in its order, then the others.
+SUFFIXES = (".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".jsx", ".tsx")
 # The first that is there. Bun and Deno start sooner than Node (docs/systems.md) and take TypeScript as it is.
-RUNTIMES = {"bun": ("bun",), "deno": ("deno", "run", "-A"), "node": ("node",)}
+RUNTIMES = ("bun", "deno", "node")
 FETCH = "fetch"
+_TYPED = (".ts", ".mts", ".cts")
+_BUN_SETTINGS = "bunfig.toml"
 
 
-def files_of(root: str, handler: str) -> tuple[str, ...]:
-    """The modules that ``path.function`` may mean: the first that is there. None if it has not that form."""
-    path, _, function = handler.rpartition(".")
-    if not path or not function.isidentifier():
-        return ()
-    return tuple(f"{root}/{path}{suffix}" for suffix in SUFFIXES)
+class Module(NamedTuple):
+    """A file that a handler may mean, and the name in it: ``handler``, or ``ns.handler`` for one inside an object."""
+
+    file: str
+    name: str
 
 
-def command_of(file: str, handler: str, wanted: str, on_path: Callable[[str], str]) -> tuple[str, ...]:
+def modules_of(root: str, handler: str) -> Iterator[Module]:
+    """What ``folder/module.name`` may mean, the likeliest first. None if it has not that form.
+
+    The name begins at the first dot of the last segment, as on Lambda's Node runtime; a module may have dots too.
+    """
+    folder, slash, last = handler.rpartition("/")
+    parts = last.split(".")
+    for count in range(1, len(parts)):
+        name = ".".join(parts[count:])
+        if parts[0] and all(part.isidentifier() for part in parts[count:]):
+            path = f"{folder}{slash}{'.'.join(parts[:count])}"
+            place = path if path.startswith("/") else f"{root}/{path}"
+            yield from (Module(place + suffix, name) for suffix in SUFFIXES)
+
+
+def command_of(
+    module: Module, root: str, handler: str, wanted: str, on_path: Callable[[str], str], is_file: Callable[[str], bool]
+) -> tuple[str, ...]:
     """The argument vector of the host. ``wanted`` is a runtime's name, or "auto" for the first that is there.
 
     ``on_path``: where a program is, ``""`` if it is nowhere. Raises ``InitFault`` ``Runtime.HandlerNotFound`` when
     there is no runtime.
     """
-    names = tuple(RUNTIMES) if wanted == "auto" else (wanted,)
+    names = RUNTIMES if wanted == "auto" else (wanted,)
     for name in names:
         program = on_path(name)
         if program:
             host = __file__.rpartition("/")[0] + "/host.mjs"
-            return (program, *RUNTIMES[name][1:], host, file, handler.rpartition(".")[2])
+            return (program, *_arguments(name, host, module.file, root, is_file), module.file, module.name, handler)
     raise InitFault(
         "Runtime.HandlerNotFound",
-        f"the handler {handler!r} is {file}, and there is no {' or '.join(names)} on PATH to run it:"
+        f"the handler {handler!r} is {module.file}, and there is no {' or '.join(names)} on PATH to run it:"
         f" add a runtime layer (./build-layer.sh --with-runtime {names[0]})",
     )
+
+
+def _arguments(runtime: str, host: str, file: str, root: str, is_file: Callable[[str], bool]) -> tuple[str, ...]:
+    """What the runtime is to run, with the function's own configuration: the host lies elsewhere."""
+    if runtime == "deno":
+        # The entry decides which deno.json, package.json and node_modules count, so that is the function's module.
+        return ("run", "-A", "--no-prompt", f"--preload={host}", file)
+    if runtime == "bun":
+        settings = f"{root}/{_BUN_SETTINGS}"
+        return (*((f"--config={settings}",) if is_file(settings) else ()), host)
+    if file.endswith(_TYPED):  # enums and namespaces have to be compiled, not only left out
+        return ("--experimental-transform-types", "--disable-warning=ExperimentalWarning", host)
+    return (host,)

@@ -8,6 +8,7 @@ given up: the platform then provides a fresh one.
 from __future__ import annotations
 
 from ..errors import AppNotReady, EnvironmentLost, InitFault
+from ..standard import standard_library
 from ..waiting import NEVER
 from .app_client import AppClient
 from .readiness import Readiness
@@ -33,6 +34,13 @@ class AppServer(AppClient):
 
     def _failed_start(self, unready: Unready) -> InitFault:
         words = self._owned.last_words()
+        if self._config.javascript and unready.app_ended:
+            with standard_library:
+                from ..javascript.init_error import init_fault_of  # only when a start has failed
+
+            fault = init_fault_of(words)
+            if fault:
+                return fault
         detail = f"Its stderr:\n{words}" if words else "It wrote nothing to stderr."
         if unready.app_ended:
             return InitFault("Runtime.AppExited", unready.reason, detail)

@@ -48,7 +48,13 @@ class WebParts(NamedTuple):
 
     def _handler(self, app: App) -> Handler:
         served = surrounded(app, self.config, self.hooks, self.log)
-        return WebHandler(self.config, served, event_options(self.config, self.environ), self.log, self.decode)
+        kind: type[WebHandler] = WebHandler
+        if self.config.javascript == "handler":
+            with standard_library:
+                from ..javascript.handler import EventHandler
+
+            kind = EventHandler
+        return kind(self.config, served, event_options(self.config, self.environ), self.log, self.decode)
 
 
 def event_options(config: Config, environ: Mapping[str, str]) -> EventOptions:
@@ -60,6 +66,7 @@ def event_options(config: Config, environ: Mapping[str, str]) -> EventOptions:
         config.base_path,
         config.authorization_source,
         config.host_header,
+        config.javascript == "fetch",  # its URL is built from Host and target
     )
 
 

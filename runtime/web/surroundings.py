@@ -35,7 +35,7 @@ def surrounded(app: App, config: Config, hooks: Hooks | None, log: Log) -> App:
     reserved = tuple(
         filter(None, (config.after_response_path, config.before_checkpoint_path, config.after_restore_path))
     )
-    if config.error_statuses:
+    if config.error_statuses and config.javascript != "handler":  # whose failures say so, whatever their status
         with standard_library:
             from .failing_statuses import FailingStatuses
 

@@ -16,6 +16,7 @@ from layer import runtimes
 from layer.failures import LayerError
 from local import machine
 from tests.fakes import Answer, BootstrapProcess, FakeRuntimeApi, start_bootstrap
+from tests.fakes.wire import Reply, Wire
 
 MODULES = Path(__file__).parents[1] / "javascript"
 SEPARATOR = b"\0" * 8
@@ -103,9 +104,9 @@ def test_a_lambda_handler_gets_the_event_and_its_context(api: FakeRuntimeApi, st
 def test_a_lambda_handler_that_throws_fails_the_invocation(api: FakeRuntimeApi, start: Start) -> None:
     process = start("events.handler")
     answer = ask(api, {"fail": True})
-    assert (answer.kind, answer.document["errorType"]) == ("error", "Function.TypeError")
+    assert (answer.kind, answer.document["errorType"]) == ("error", "TypeError")
     assert answer.document["errorMessage"] == "no such thing"
-    assert any("events.mjs" in line for line in answer.document["stackTrace"])
+    assert any("events.mjs" in line for line in answer.document["trace"])
     process.wait_output("no such thing")
     assert ask(api, {"x": 1}).document["event"] == {"x": 1}
 
@@ -122,21 +123,92 @@ def test_a_handler_that_gives_nothing_is_answered_with_null(api: FakeRuntimeApi,
 
 
 @pytest.mark.parametrize(
-    ("handler", "words"),
+    ("handler", "error_type", "words"),
     [
-        ("events.missing", "has no function missing: it needs `export function missing(event, context)"),
-        ("events.notAFunction", "has no function notAFunction"),
-        ("events.fetch", "has no function fetch: it needs `export default { fetch(request)"),
-        ("broken.handler", "no-such-file.mjs"),
+        ("events.missing", "HandlerNotFound", "has no function missing: it needs `export function missing(event"),
+        ("events.notAFunction", "HandlerNotFound", "has no function notAFunction"),
+        ("events.fetch", "HandlerNotFound", "has no function fetch: it needs `export default { fetch(request)"),
+        ("broken.handler", "ImportModuleError", "no-such-file.mjs"),
     ],
 )
-def test_a_module_that_cannot_be_used_is_an_init_error_with_the_reason(
-    api: FakeRuntimeApi, start: Start, handler: str, words: str
+def test_a_module_that_cannot_be_used_is_an_init_error_with_its_own_name_and_the_reason(
+    api: FakeRuntimeApi, start: Start, handler: str, error_type: str, words: str
 ) -> None:
     start(handler)
-    document = json.loads(api.wait_init_error(timeout=30).body)
-    assert document["errorType"] == "Runtime.AppExited"
+    request = api.wait_init_error(timeout=30)
+    document = json.loads(request.body)
+    assert document["errorType"] == request.header("Lambda-Runtime-Function-Error-Type") == f"Runtime.{error_type}"
     assert words in document["errorMessage"]
+
+
+# What a client sends as Host, and the host that the module sees in its URL; "" stands for the function's own domain.
+HOSTS = {
+    "shop.example": "shop.example",
+    "SHOP.example:8443": "shop.example:8443",
+    "xn--bcher-kva.example": "xn--bcher-kva.example",
+    "127.0.0.1:81": "127.0.0.1:81",
+    "[::1]:81": "[::1]:81",
+    "app.example/admin?": "",
+    "app.example/admin": "",
+    "app.example\\admin": "",
+    "app.example?x=1": "",
+    "app.example#": "",
+    "app.example /admin": "",
+    "app.example\t/admin": "",
+    "user@app.example": "",
+    "user:secret@app.example": "",
+    "app.example:80/admin": "",
+    "app.example:99999": "",
+    "app.example:x": "",
+    "http://app.example/admin": "",
+    "//app.example": "",
+    "a..b": "",
+    "999.1.1.1": "",
+    "[::1": "",
+    "xn--a.example": None,
+    "${jndi}": "",
+    "%2fadmin": "",
+    "b\xfccher.example": "",
+    "a,b": "",
+}
+
+
+def test_no_host_field_changes_the_path_or_the_query_that_a_module_sees(api: FakeRuntimeApi, start: Start) -> None:
+    start("web.fetch")
+    for sent, host in HOSTS.items():
+        event = function_url("GET", "/public//a%2Fb?q=1&q=/admin%3F")
+        own = event["requestContext"]["domainName"]
+        event["headers"].update({"host": sent, "x-forwarded-proto": "https"})
+        seen = json.loads(ask(api, event).document["body"])
+        scheme, _, rest = seen["url"].partition("://")
+        found, slash, target = rest.partition("/")
+        assert (scheme, slash + target) == ("https", "/public//a%2Fb?q=1&q=/admin%3F"), sent
+        assert found in ((own, sent) if host is None else (host or own,)), sent
+        assert seen["host"] == sent.encode().decode("latin-1"), sent
+
+
+@pytest.mark.parametrize("path", ["//evil.example/x", "/a\\b", "/@evil.example/", "/:80/x"])
+def test_no_path_becomes_the_host(api: FakeRuntimeApi, start: Start, path: str) -> None:
+    start("web.fetch")
+    event = function_url("GET", path)
+    seen = json.loads(ask(api, event).document["body"])
+    assert seen["url"].partition("://")[2] == event["headers"]["host"] + path.replace("\\", "%5C")
+
+
+def test_a_module_learns_that_the_client_has_gone(api: FakeRuntimeApi, start: Start) -> None:
+    api.script("response", Reply(read=1, wire=Wire(end="reset", end_at=0)))
+    process = start("web.fetch", FAIRLEAD_INVOKE_MODE="response_stream")
+    api.add_event(function_url("GET", "/endless"))
+    process.wait_output("the client has gone")
+    api.take_violations()  # the fake takes the broken answer for none
+
+
+def test_who_asks_for_a_web_socket_is_named_in_the_log(api: FakeRuntimeApi, start: Start) -> None:
+    process = start("web.fetch")
+    event = function_url("GET", "/")
+    event["headers"].update({"upgrade": "websocket", "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="})
+    assert ask(api, event).document["statusCode"] == 200
+    process.wait_output("no front end of Lambda opens one")
 
 
 def test_sigterm_ends_it(api: FakeRuntimeApi, start: Start) -> None:

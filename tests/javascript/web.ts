@@ -15,11 +15,23 @@ export default {
       });
       return new Response(stream, { headers: { "content-type": "text/event-stream" } });
     }
+    if (url.pathname === "/endless") {
+      request.signal.addEventListener("abort", () => console.log("the client has gone"));
+      let timer: ReturnType<typeof setInterval>;
+      const stream = new ReadableStream({
+        start(controller) {
+          timer = setInterval(() => controller.enqueue(new TextEncoder().encode("more\n")), 5);
+        },
+        cancel: () => clearInterval(timer),
+      });
+      return new Response(stream);
+    }
     const body = new Uint8Array(await request.arrayBuffer());
     const answer = Response.json({
       method: request.method,
       url: request.url,
       query: url.searchParams.getAll("q"),
+      host: request.headers.get("host"),
       cookie: request.headers.get("cookie"),
       repeated: request.headers.get("x-repeated"),
       octets: [...body],

@@ -1,0 +1,2 @@
+const started = await Promise.resolve("awaited at the top");
+export const ns = { h: async () => started };

@@ -1,0 +1,3 @@
+const { basename } = require("node:path");
+exports.handler = async () => basename(__filename);
+module.exports.nested = { deep: { handler: async () => "deep" } };
