@@ -259,8 +259,8 @@ class ResponseStream extends Writable {
   }
 
   end(chunk, ...rest) {
-    if (chunk === undefined || chunk === null || typeof chunk === "function") this.#prepend();
-    return super.end(chunk, ...rest); // which calls write with a chunk, if there is one
+    this.#prepend();
+    return super.end(chunk, ...rest);
   }
 
   #prepend() {

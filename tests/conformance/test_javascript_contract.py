@@ -1,0 +1,212 @@
+"""What else Lambda's Node runtime gives to handlers of events, and the function's own configuration, by runtime."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.cases import function_url
+from layer import runtimes
+from layer.failures import LayerError
+from local import machine
+from tests.fakes import Answer, BootstrapProcess, FakeRuntimeApi, start_bootstrap
+
+Start = Callable[..., BootstrapProcess]
+ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
+
+
+@pytest.fixture(scope="module", params=["bun", "deno", "node"])
+def program(request: pytest.FixtureRequest) -> Path:
+    """The program of a runtime, out of the runtime layer."""
+    try:
+        return runtimes.ensure(request.param, machine.architecture()) / "bin" / str(request.param)
+    except LayerError as failure:
+        pytest.skip(f"no {request.param} can be had: {failure}")
+
+
+@pytest.fixture
+def api() -> Iterator[FakeRuntimeApi]:
+    with FakeRuntimeApi() as fake:
+        yield fake
+
+
+@pytest.fixture
+def start(api: FakeRuntimeApi, program: Path, tmp_path: Path) -> Start:
+    """Starts a function that has these files."""
+
+    def started(handler: str, files: Mapping[str, str], **environment: str) -> BootstrapProcess:
+        for name, content in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+        given = {
+            "LAMBDA_TASK_ROOT": str(tmp_path),
+            "PATH": f"{program.parent}:{os.environ['PATH']}",
+            "FAIRLEAD_JAVASCRIPT_RUNTIME": program.name,
+            **environment,
+        }
+        return start_bootstrap(api, handler=handler, environment=given)
+
+    return started
+
+
+def ask(api: FakeRuntimeApi, event: Any) -> Answer:
+    return api.wait_answer(api.add_event(event))
+
+
+def test_an_error_has_its_own_name_and_the_header_has_it_in_letters(api: FakeRuntimeApi, start: Start) -> None:
+    source = "export const handler = async (name) => { throw Object.assign(new Error('so'), { name }); };"
+    start("index.handler", {"index.mjs": source})
+    names = {
+        "OrderNotFound": "Function.OrderNotFound",
+        "S3ServiceException": "Function.SServiceException",
+        "notFound": "Function.NotFound",
+        "My.Custom Err": "Function.MyCustomErr",
+        "Runtime.Own": "Runtime.Own",
+        "Runtime.Own\r\nX: y": "Function.RuntimeOwnXy",
+        "!": "Function.Unknown",
+    }
+    for name, header in names.items():
+        answer = ask(api, name)
+        assert (answer.kind, answer.document["errorType"]) == ("error", name)
+        assert answer.request.header(ERROR_TYPE) == header
+        cause = json.loads(answer.request.header("Lambda-Runtime-Function-XRay-Error-Cause") or "")
+        assert cause["exceptions"][0]["type"] == name
+        assert cause["paths"][0].endswith("/index.mjs")
+
+
+CONSOLE = """
+export const handler = async (level) => {
+  console[level]("order %d\\nis late", 7);
+  if (level === "error") console.error("failed", new RangeError("too far"));
+};
+"""
+METHODS = {"trace": "TRACE", "debug": "DEBUG", "log": "INFO", "info": "INFO", "warn": "WARN", "error": "ERROR"}
+
+
+def test_console_writes_lines_with_time_request_id_and_level(api: FakeRuntimeApi, start: Start) -> None:
+    process = start("index.handler", {"index.mjs": CONSOLE})
+    for method, level in METHODS.items():
+        request_id = api.add_event(method)
+        api.wait_answer(request_id)
+        process.wait_output(f"\t{request_id}\t{level}\torder 7\ris late\n")
+    assert re.search(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\t", process.output, re.MULTILINE)
+
+
+def test_console_writes_json_from_the_level_that_is_set(api: FakeRuntimeApi, start: Start) -> None:
+    process = start("index.handler", {"index.mjs": CONSOLE}, AWS_LAMBDA_LOG_FORMAT="JSON", AWS_LAMBDA_LOG_LEVEL="WARN")
+    for method in METHODS:
+        last = api.add_event(method)
+        api.wait_answer(last)
+    process.wait_output("too far")
+    records = [json.loads(line) for line in process.stdout.splitlines() if line.startswith('{"timestamp"')]
+    assert [record["level"] for record in records] == ["WARN", "ERROR", "ERROR"]
+    assert records[0]["message"] == "order 7\nis late"
+    assert records[2]["requestId"] == last
+    assert (records[2]["errorType"], records[2]["errorMessage"]) == ("RangeError", "too far")
+
+
+def test_after_a_rejection_that_nobody_catches_the_next_invocation_is_served(api: FakeRuntimeApi, start: Start) -> None:
+    source = """
+    export const handler = async (event) => {
+      if (event.fail) Promise.reject(new Error("nobody waits"));
+      await new Promise((resolve) => setTimeout(resolve, event.fail ? 10_000 : 0));
+      return "served";
+    };
+    """
+    start("index.handler", {"index.mjs": source})
+    for _ in range(3):
+        answer = ask(api, {"fail": True})
+        assert answer.document["errorType"] == answer.request.header(ERROR_TYPE) == "Runtime.UnhandledPromiseRejection"
+        assert ask(api, {}).document == "served"
+
+
+def test_a_streaming_handler_streams_its_metadata(api: FakeRuntimeApi, start: Start) -> None:
+    source = """
+    export const handler = awslambda.streamifyResponse(async (event, stream) => {
+      stream = awslambda.HttpResponseStream.from(stream, { statusCode: 418 });
+      stream.end(event.text);
+    });
+    """
+    start("index.handler", {"index.mjs": source})
+    answer = ask(api, {"text": "tea"})
+    assert answer.request.header("Content-Type") == "application/vnd.awslambda.http-integration-response"
+    assert answer.request.header("Lambda-Runtime-Function-Response-Mode") == "streaming"
+    assert answer.body == b'{"statusCode":418}' + b"\0" * 8 + b"tea"
+
+
+def test_a_sigterm_handler_of_the_module_runs(api: FakeRuntimeApi, start: Start) -> None:
+    source = """
+    process.on("SIGTERM", () => { console.log("ending well"); process.exit(0); });
+    export const handler = async () => 1;
+    """
+    process = start("index.handler", {"index.mjs": source})
+    ask(api, {})
+    process.terminate()
+    assert process.wait() == 0
+    assert "ending well" in process.output
+
+
+def test_an_error_while_the_module_is_loaded_keeps_its_name(api: FakeRuntimeApi, start: Start) -> None:
+    source = "throw Object.assign(new Error('no table'), { name: 'ConfigMissing' });"
+    start("index.handler", {"index.mjs": source})
+    request = api.wait_init_error()
+    document = json.loads(request.body)
+    assert (document["errorType"], document["errorMessage"]) == ("ConfigMissing", "no table")
+    assert request.header(ERROR_TYPE) == "Function.ConfigMissing"
+
+
+PACKAGE = {
+    "package.json": '{"type": "module", "dependencies": {"greeting": "1.0.0"}}',
+    "node_modules/greeting/package.json": '{"name": "greeting", "version": "1.0.0", "main": "index.js"}',
+    "node_modules/greeting/index.js": "module.exports = { greet: (name) => `hello ${name}` };",
+}
+
+
+def test_packages_in_node_modules_are_found(api: FakeRuntimeApi, start: Start) -> None:
+    source = "import greeting from 'greeting'; export const handler = async (name) => greeting.greet(name);"
+    start("index.handler", {**PACKAGE, "index.js": source})
+    assert ask(api, "you").document == "hello you"
+
+
+def test_commonjs_under_its_own_type_is_loaded(api: FakeRuntimeApi, start: Start) -> None:
+    source = "const { greet } = require('greeting'); exports.fetch = (request) => new Response(greet(request.method));"
+    files = {**PACKAGE, "package.json": '{"type": "commonjs", "dependencies": {"greeting": "1.0.0"}}'}
+    start("src/index.fetch", {**files, "src/index.js": source})
+    assert ask(api, function_url("GET", "/")).document["body"] == "hello GET"
+
+
+def test_an_enum_of_typescript_is_compiled(api: FakeRuntimeApi, start: Start) -> None:
+    source = "enum Level { Low = 1, High = 7 }\nexport const handler = async (): Promise<number> => Level.High;\n"
+    start("index.handler", {"index.ts": source, "package.json": '{"type": "module"}'})
+    assert ask(api, {}).document == 7
+
+
+def test_deno_uses_the_functions_import_map(api: FakeRuntimeApi, start: Start, program: Path) -> None:
+    if program.name != "deno":
+        pytest.skip("of Deno alone")
+    files = {
+        "deno.json": '{"imports": {"words/": "./lib/"}}',
+        "lib/hello.ts": "export const hello: string = 'from the map';",
+        "src/index.ts": "import { hello } from 'words/hello.ts'; export const handler = async () => hello;",
+    }
+    start("src/index.handler", files)
+    assert ask(api, {}).document == "from the map"
+
+
+def test_bun_uses_the_functions_bunfig(api: FakeRuntimeApi, start: Start, program: Path) -> None:
+    if program.name != "bun":
+        pytest.skip("of Bun alone")
+    files = {
+        "bunfig.toml": 'preload = ["./first.ts"]\n',
+        "first.ts": "(globalThis as any).first = 'preloaded';",
+        "index.ts": "export const handler = async () => (globalThis as any).first ?? null;",
+    }
+    start("index.handler", files)
+    assert ask(api, {}).document == "preloaded"
