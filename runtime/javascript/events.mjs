@@ -123,7 +123,8 @@ class Invocation {
 
   run(handler, body, told) {
     latest = this;
-    if (told.trace_id) process.env._X_AMZN_TRACE_ID = told.trace_id;
+    if (areTogether) delete process.env._X_AMZN_TRACE_ID; // there is none that would be everybody's
+    else if (told.trace_id) process.env._X_AMZN_TRACE_ID = told.trace_id;
     else delete process.env._X_AMZN_TRACE_ID;
     try {
       const result = handler[STREAMING]

@@ -141,6 +141,38 @@ def test_a_streaming_handler_streams_its_metadata(api: FakeRuntimeApi, start: St
     assert answer.body == b'{"statusCode":418}' + b"\0" * 8 + b"tea"
 
 
+def test_a_result_that_is_too_large_is_named(api: FakeRuntimeApi, start: Start) -> None:
+    start("index.handler", {"index.mjs": "export const handler = async (size) => 'x'.repeat(size);"})
+    assert ask(api, 6_291_557).document["errorType"] == "Function.ResponseSizeTooLarge"
+    assert len(ask(api, 6_291_554).body) == 6_291_556
+
+
+def test_invocations_at_once_keep_their_ids_apart(program: Path, tmp_path: Path) -> None:
+    """Lambda Managed Instances: each waits until all are there."""
+    source = """
+    const waiting = [];
+    export const handler = async (event, context) => {
+      await new Promise((resolve) => { if (waiting.push(resolve) === 4) for (const one of waiting) one(); });
+      console.log("number", event);
+      return { event, id: context.awsRequestId };
+    };
+    """
+    (tmp_path / "index.mjs").write_text(source)
+    environment = {
+        "LAMBDA_TASK_ROOT": str(tmp_path),
+        "PATH": f"{program.parent}:{os.environ['PATH']}",
+        "FAIRLEAD_JAVASCRIPT_RUNTIME": program.name,
+        "AWS_LAMBDA_MAX_CONCURRENCY": "4",
+    }
+    with FakeRuntimeApi(concurrency=4) as api:
+        process = start_bootstrap(api, handler="index.handler", environment=environment)
+        ids = {api.add_event(number): number for number in range(4)}
+        answers = api.wait_answers(list(ids))
+        for request_id, number in ids.items():
+            assert answers[request_id].document == {"event": number, "id": request_id}
+            process.wait_output(f"\t{request_id}\tINFO\tnumber {number}\n")
+
+
 def test_a_sigterm_handler_of_the_module_runs(api: FakeRuntimeApi, start: Start) -> None:
     source = """
     process.on("SIGTERM", () => { console.log("ending well"); process.exit(0); });
