@@ -8,6 +8,30 @@ import { Readable } from "node:stream";
 const HOST_AS_SENT = "x-fairlead-host-as-sent";
 const UPGRADE = "sec-websocket-key"; // Upgrade itself is hop-by-hop, and does not come this far
 
+const UNFINISHED = "x-fairlead-unfinished"; // of an answer after which work is left, and of Fairlead's question for its end
+
+const unfinished = new Set();
+const context = {
+  /** Let the environment run until `promise` is settled, though the client has its answer. */
+  waitUntil(promise) {
+    const work = Promise.resolve(promise)
+      .catch((error) => console.error(error))
+      .finally(() => unfinished.delete(work));
+    unfinished.add(work);
+  },
+};
+
+async function finish() {
+  while (unfinished.size) await Promise.all(unfinished); // work may leave more of it
+  return new Response(null, { status: 204 });
+}
+
+function marked(response) {
+  const headers = new Headers(response.headers);
+  headers.set(UNFINISHED, "1");
+  return new Response(response.body, { status: response.status, statusText: response.statusText, headers });
+}
+
 /** Serve `handler`, a function from Request to Response, until the process ends. */
 export function serveRequests(handler, place) {
   const answer = answering(handler);
@@ -23,21 +47,23 @@ function answering(handler) {
   let hasWarned = false;
   return async (request, native) => {
     if (request.headers.has("x-fairlead-readiness")) return new Response(null, { status: 204 });
+    if (request.headers.has(UNFINISHED)) return finish();
     if (request.headers.has(UPGRADE) && !hasWarned) {
       hasWarned = true; // once: anybody can send the field
       console.error("a client asks for a WebSocket: no front end of Lambda opens one to a function, so `fetch` gets a plain request");
     }
+    let response;
     try {
-      const response = await handler(request, native);
+      response = await handler(request, native, context);
       if (!(response instanceof Response)) {
         throw new TypeError(`fetch must give a Response, and gave ${response === null ? "null" : typeof response}`);
       }
       if (response.status === 101) throw new TypeError("fetch gave 101 Switching Protocols: no WebSocket can be opened to a function on Lambda");
-      return response;
     } catch (error) {
       console.error(error);
-      return new Response("500 Internal Server Error\n", { status: 500, headers: { "content-type": "text/plain" } });
+      response = new Response("500 Internal Server Error\n", { status: 500, headers: { "content-type": "text/plain" } });
     }
+    return unfinished.size ? marked(response) : response;
   };
 }
 

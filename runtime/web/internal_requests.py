@@ -8,7 +8,7 @@ what it says to that, at most until the deadline of this one. The client has its
 from __future__ import annotations
 
 from ..errors import InvocationFault
-from ..messages import HttpRequest, HttpResponse
+from ..messages import HttpRequest, HttpResponse, header
 from .app_client import whole_answer
 from .reserved_paths import ReservedPaths
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..logs import Log
     from .app_client import App, AppAnswer
 
+UNFINISHED = "x-fairlead-unfinished"  # between the host of ``fetch`` and us: of its answer, and of our question
 FORBIDDEN = HttpResponse(
     403, "Forbidden", (("content-type", "text/plain"), ("cache-control", "no-store")), b"403 Forbidden\n"
 )
@@ -67,14 +68,39 @@ class AfterResponse:
 
     async def _finish(self, invocation: Invocation) -> None:
         try:
-            request = internal_request(self._path, self._host, invocation.request_id)
-            response = await self._itself.ask(request, invocation)
+            response = await self._itself.ask(self._request(invocation), invocation)
         except InvocationFault as fault:
             self._log("ERROR", f"work after the response: {fault.error_type}: {fault.message}", invocation.request_id)
             return
         if response.status >= 500:
             words = f"work after the response: the app answered {self._path} with status {response.status}"
             self._log("ERROR", words, invocation.request_id)
+
+    def _request(self, invocation: Invocation) -> HttpRequest:
+        return internal_request(self._path, self._host, invocation.request_id)
+
+
+class Unfinished(AfterResponse):
+    """The host of ``fetch``: it is asked after an answer that says that work is left to do (``waitUntil``)."""
+
+    async def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
+        """As ``App`` has it."""
+        return self._noted(await self._app.ask(request, invocation), invocation)
+
+    async def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
+        """As ``App`` has it."""
+        answer = await self._app.begin(request, invocation)
+        return answer._replace(head=self._noted(answer.head, invocation))
+
+    def _noted(self, head: HttpResponse, invocation: Invocation) -> HttpResponse:
+        if header(head.headers, UNFINISHED) is None:
+            return head
+        self._answered = invocation
+        return head._replace(headers=[line for line in head.headers if line[0] != UNFINISHED])
+
+    def _request(self, invocation: Invocation) -> HttpRequest:
+        request = super()._request(invocation)
+        return request._replace(headers=[*request.headers, (UNFINISHED, "1")])
 
 
 class Reserved:

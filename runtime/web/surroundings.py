@@ -35,6 +35,11 @@ def surrounded(app: App, config: Config, hooks: Hooks | None, log: Log) -> App:
     reserved = tuple(
         filter(None, (config.after_response_path, config.before_checkpoint_path, config.after_restore_path))
     )
+    if config.javascript == "fetch":
+        with standard_library:
+            from .internal_requests import Unfinished
+
+        app = Unfinished(app, itself, config.events_path, config.host_header, log)
     if config.error_statuses and config.javascript != "handler":  # whose failures say so, whatever their status
         with standard_library:
             from .failing_statuses import FailingStatuses

@@ -185,6 +185,30 @@ def test_a_sigterm_handler_of_the_module_runs(api: FakeRuntimeApi, start: Start)
     assert "ending well" in process.output
 
 
+def test_the_next_invocation_waits_for_what_is_left_to_do(api: FakeRuntimeApi, start: Start) -> None:
+    source = """
+    const done = [];
+    const work = async (name) => {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      if (name === "/fail") throw new Error("work failed");
+      done.push(name);
+    };
+    export default {
+      fetch(request, _env, context) {
+        const { pathname } = new URL(request.url);
+        const answer = Response.json(done);
+        if (pathname !== "/idle") context.waitUntil(work(pathname));
+        return answer;
+      },
+    };
+    """
+    process = start("index.fetch", {"index.mjs": source})
+    answers = [ask(api, function_url("GET", path)).document for path in ("/a", "/b", "/fail", "/idle")]
+    assert [json.loads(answer["body"]) for answer in answers] == [[], ["/a"], ["/a", "/b"], ["/a", "/b"]]
+    assert not any("x-fairlead" in name for answer in answers for name in answer["headers"])
+    process.wait_output("work failed")
+
+
 def test_an_error_while_the_module_is_loaded_keeps_its_name(api: FakeRuntimeApi, start: Start) -> None:
     source = "throw Object.assign(new Error('no table'), { name: 'ConfigMissing' });"
     start("index.handler", {"index.mjs": source})
