@@ -18,6 +18,9 @@ SUFFIXES = (".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".jsx", ".tsx")
 # The first that is there. Bun and Deno start sooner than Node (docs/systems.md) and take TypeScript as it is.
 RUNTIMES = ("bun", "deno", "node")
 FETCH = "fetch"
+# Where a handler may be a package: what wraps handlers (agents that trace functions) mostly is one, in a layer.
+PACKAGES = "/node_modules"
+OF_LAYERS = ("/opt/nodejs/node_modules",)
 _TYPED = (".ts", ".mts", ".cts")
 _BUN_SETTINGS = "bunfig.toml"
 
@@ -42,6 +45,8 @@ def modules_of(root: str, handler: str) -> Iterator[Module]:
             path = f"{folder}{slash}{'.'.join(parts[:count])}"
             place = path if path.startswith("/") else f"{root}/{path}"
             yield from (Module(place + suffix, name) for suffix in SUFFIXES)
+            if not path.startswith("/"):
+                yield from (Module(f"{packages}/{path}/index.js", name) for packages in (root + PACKAGES, *OF_LAYERS))
 
 
 def command_of(
@@ -69,7 +74,8 @@ def _arguments(runtime: str, host: str, file: str, root: str, is_file: Callable[
     """What the runtime is to run, with the function's own configuration: the host lies elsewhere."""
     if runtime == "deno":
         # The entry decides which deno.json, package.json and node_modules count, so that is the function's module.
-        return ("run", "-A", "--no-prompt", f"--preload={host}", file)
+        # Without a type in package.json an index.js may be CommonJS, as Node has it.
+        return ("run", "-A", "--no-prompt", "--unstable-detect-cjs", f"--preload={host}", file)
     if runtime == "bun":
         settings = f"{root}/{_BUN_SETTINGS}"
         return (*((f"--config={settings}",) if is_file(settings) else ()), host)

@@ -231,6 +231,23 @@ def test_packages_in_node_modules_are_found(api: FakeRuntimeApi, start: Start) -
     assert ask(api, "you").document == "hello you"
 
 
+def test_a_handler_may_be_a_package(api: FakeRuntimeApi, start: Start) -> None:
+    """That of an agent, which loads the function's own handler by itself."""
+    wrapper = "exports.handler = async (event) => `wrapped ${event}, as ${process.env._HANDLER}`;"
+    start("some-wrapper.handler", {"node_modules/some-wrapper/index.js": wrapper})
+    assert ask(api, "it").document == "wrapped it, as some-wrapper.handler"
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["exports.handler = async () => typeof require;", "export const handler = async () => await 'function';"],
+    ids=["CommonJS", "ESM"],
+)
+def test_a_file_that_nothing_describes_is_what_it_looks_like(api: FakeRuntimeApi, start: Start, source: str) -> None:
+    start("index.handler", {"index.js": source})
+    assert ask(api, {}).document == "function"
+
+
 def test_commonjs_under_its_own_type_is_loaded(api: FakeRuntimeApi, start: Start) -> None:
     source = "const { greet } = require('greeting'); exports.fetch = (request) => new Response(greet(request.method));"
     files = {**PACKAGE, "package.json": '{"type": "commonjs", "dependencies": {"greeting": "1.0.0"}}'}
