@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
-SHELL_FILES := bootstrap build-layer.sh layer/ensure-venv.sh layer/in-container.sh layer/inside-container.sh $(wildcard examples/*/*.sh) .ci/run
+SHELL_FILES := bootstrap build-layer.sh layer/ensure-venv.sh layer/in-container.sh layer/inside-container.sh layer/python.sh $(wildcard examples/*/*.sh) .ci/run
 
 # NAME=VALUE as --name 'VALUE', where it was given to make: PORT and HOST in the environment are somebody else's.
 given = $(foreach name,$(1),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))

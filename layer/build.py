@@ -188,6 +188,7 @@ def _own_files(checkout: Path) -> dict[Path, str]:
     package = sorted([*runtime.rglob("*.py"), *runtime.rglob("*.mjs")])
     files = {
         checkout / "bootstrap": "bootstrap",
+        recipe.HERE / "python.sh": f"{HOME}/bin/python",
         checkout / "LICENSE": f"{interpreter.LICENCES}/fairlead",
         recipe.HERE / "sitecustomize.py": f"{SOURCES}/sitecustomize.py",
         **{path: f"{SOURCES}/fairlead/{path.relative_to(runtime)}" for path in package},
@@ -210,7 +211,8 @@ def _manifest(architecture: Architecture, facts: dict[str, object]) -> str:
 
 def _set_modes(tree: Path, architecture: Architecture) -> None:
     """Readable by all (Lambda runs functions as a user of its own), whatever this user's umask is."""
-    programs = {tree / "bootstrap", tree / HOME / "bin/python3", tree / LIBRARIES / architecture.loader}
+    ours = {tree / "bootstrap", tree / HOME / "bin/python"}
+    programs = {*ours, tree / HOME / "bin/python3", tree / LIBRARIES / architecture.loader}
     tree.chmod(0o755)
     for path in tree.rglob("*"):
         path.chmod(0o755 if path.is_dir() or path in programs else 0o644)

@@ -7,6 +7,7 @@ tests/conformance/test_dispatch.py runs one table through both.
 from __future__ import annotations
 
 import posix
+import sys
 
 from .errors import InitFault
 from .values import NamedTuple
@@ -30,6 +31,10 @@ PRIVATE_PREFIX = "_FAIRLEAD_"
 # and its child processes, where there is no locale like LANG's (PEP 538); or because bash counts in it (SHLVL).
 KEPT_BY_BOOTSTRAP = ("LD_PRELOAD", "LC_CTYPE", "SHLVL")
 EXEC_WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
+# Handed through a wrapper to the `bootstrap` that it runs (python/wrapper.py), and which removes what has the prefix.
+WRAPPED = "__FAIRLEAD_WRAPPED"
+# Where the layer's interpreter is, below the folder of `bootstrap`.
+LAYER_INTERPRETER = "/fairlead/bin/python3"
 # In the function's folder: Python of the user's between the event and the app.
 HOOK_FILE = "fairlead_hooks.py"
 # Of the environment's variables those that are needed for as long as the process lives. None of them is a secret, nor
@@ -88,8 +93,8 @@ def choose_work(
 
     Raises ``InitFault``: ``Runtime.HandlerNotFound`` naming what was looked for, or ``Runtime.MalformedHandlerName``.
     """
-    wrapper = environ.get(EXEC_WRAPPER, "")
-    we_are_the_wrapper = is_same_file(wrapper, program)
+    wrapper = wrapper_for(environ, program)
+    we_are_the_wrapper = not wrapper and bool(environ.get(EXEC_WRAPPER))
     work = Work()
     if shell:
         command: tuple[str, ...] = ("/bin/sh", "-c", shell)
@@ -104,7 +109,7 @@ def choose_work(
             command = work.command
         if not command:
             return Work(handler=_python_handler(root, handler))
-    if wrapper and not we_are_the_wrapper:  # `provided.*` ignores the variable, so it is ours to honour
+    if wrapper:  # `provided.*` ignores the variable, so it is ours to honour
         command = (wrapper, *command)
     return work._replace(command=command)
 
@@ -215,6 +220,12 @@ def is_same_file(one: str, other: str) -> bool:
     return (left.st_dev, left.st_ino) == (right.st_dev, right.st_ino)
 
 
+def wrapper_for(environ: Mapping[str, str], program: str) -> str:
+    """The exec wrapper that is to be run around ours, once; "" when there is none, or when it is ``program``, ours."""
+    wrapper = environ.get(EXEC_WRAPPER, "")
+    return "" if is_same_file(wrapper, program) else wrapper
+
+
 def found_environment() -> dict[str, str]:
     """The environment that this process was started with.
 
@@ -222,6 +233,18 @@ def found_environment() -> dict[str, str]:
     local variables of the frames below it, and credentials are in here.
     """
     return {_text(name): _text(value) for name, value in _FOUND.items()}
+
+
+def adopt_environment(environment: Mapping[bytes, bytes]) -> None:
+    """Make ``environment`` what this process was started with."""
+    for name in _FOUND.keys() - environment.keys():
+        posix.environ.pop(name, None)
+        posix.unsetenv(name)
+    for name, value in environment.items():
+        posix.environ[name] = value
+        posix.putenv(name, value)
+    _FOUND.clear()
+    _FOUND.update(environment)
 
 
 def _text(octets: bytes) -> str:
@@ -236,14 +259,14 @@ def platform_variables(environ: Mapping[str, str]) -> dict[str, str]:
 def app_environment(environ: Mapping[str, str], port: int) -> dict[str, str]:
     """The environment that the app gets, from ours: without what it must not know, with ``PORT`` and unbuffered."""
     hidden = {*HIDDEN_FROM_APP, EXEC_WRAPPER}  # a wrapper is honoured once
-    shown = {name: value for name, value in users_environment(environ).items() if name not in hidden}
+    shown = {name: value for name, value in with_interpreter(users_environment(environ)).items() if name not in hidden}
     # Python holds back up to 8 KiB of what is printed to a pipe, and Lambda ends a function without notice.
     return {"PYTHONUNBUFFERED": "1", **shown, "PORT": str(port)}
 
 
 def users_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment as `bootstrap` has found it, from what it has made of it for our sake."""
-    given = {name: value for name, value in environ.items() if not name.startswith(PRIVATE_PREFIX)}
+    given = {name: value for name, value in environ.items() if not name.startswith((PRIVATE_PREFIX, WRAPPED))}
     for name in KEPT_BY_BOOTSTRAP:
         original = environ.get(PRIVATE_PREFIX + name)
         if original:
@@ -251,3 +274,15 @@ def users_environment(environ: Mapping[str, str]) -> dict[str, str]:
         elif original is not None:  # None: started without `bootstrap`
             given.pop(name, None)
     return given
+
+
+def with_interpreter(environ: dict[str, str]) -> dict[str, str]:
+    """``environ`` with the layer's interpreter at the end of its PATH, for wrappers and scripts that call ``python3``.
+
+    ``provided.al2023`` has none. Whoever brings one finds that first, as before.
+    """
+    path, folder = environ.get("PATH"), sys.executable.rpartition("/")[0]
+    is_the_layers = sys.executable.endswith(LAYER_INTERPRETER)
+    if path is None or not is_the_layers or folder in path.split(":"):
+        return environ
+    return {**environ, "PATH": f"{path}:{folder}"}

@@ -11,7 +11,7 @@ import sys
 
 from .c_modules import signal
 from .config import Config
-from .dispatch import EarlyStart, app_environment, found_environment, platform_variables
+from .dispatch import WRAPPED, EarlyStart, app_environment, found_environment, platform_variables, wrapper_for
 from .errors import EnvironmentLost, InitFault, ProtocolError, RuntimeApiFault, SnapshotFault
 from .logs import Log, wants_json
 from .runtime_api import RuntimeApi
@@ -29,7 +29,9 @@ def main() -> None:
     status = 1
     try:
         if environ.get("AWS_LAMBDA_RUNTIME_API"):
-            run(environ, sys.argv[1:], log)
+            argv: list[str] | None = sys.argv[1:]
+            while argv is not None:
+                argv = run(platform_variables(found_environment()), argv, log)
         else:
             become_app(sys.argv[1:])
     except SnapshotFault as fault:
@@ -59,11 +61,17 @@ def become_app(argv: list[str]) -> None:
         raise InitFault("Runtime.AppExited", f"{config.command[0]} cannot be started: {error.strerror}") from error
 
 
-def run(environ: Mapping[str, str], argv: list[str], log: Log) -> None:
-    """Serve invocations, in the mode that the configuration decides. Returns when the start failed.
+def run(environ: Mapping[str, str], argv: list[str], log: Log) -> list[str] | None:
+    """Serve invocations, in the mode that the configuration decides. Returns None when the start failed.
+
+    Or our command line, where a wrapper has made another environment: to be run again in that.
 
     ``environ`` has ``platform_variables`` only, here and in all that is called: the frames of it are below user code.
     """
+    if WRAPPED in found_environment():
+        from .python.wrapper import deliver
+
+        deliver(found_environment()[WRAPPED], argv)
     api = RuntimeApi(environ["AWS_LAMBDA_RUNTIME_API"], log)
     early = EarlyStart.from_env(found_environment())
     try:
@@ -74,7 +82,16 @@ def run(environ: Mapping[str, str], argv: list[str], log: Log) -> None:
 
             signal_group(early.pid)
         api.fail_init(fault)
-        return
+        return None
+    wrapper = "" if config.command else wrapper_for(found_environment(), argv[0] if argv else "")
+    if wrapper:  # around a command it is part of it
+        from .python.wrapper import run_wrapped
+
+        try:
+            return run_wrapped(wrapper, argv)
+        except InitFault as fault:
+            api.fail_init(fault)
+            return None
     for warning in config.warnings:
         log("WARN", warning)
     if config.runtime_api_proxy:
@@ -91,3 +108,4 @@ def run(environ: Mapping[str, str], argv: list[str], log: Log) -> None:
         gc.freeze()  # what was imported stays; without this the first object that comes starts a search
         gc.enable()
         run_handler(config, environ, argv, api, log)
+    return None

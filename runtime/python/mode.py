@@ -10,7 +10,7 @@ import posix
 import sys
 from _frozen_importlib_external import PathFinder  # importlib.machinery is a file to read
 
-from ..dispatch import EXEC_WRAPPER, found_environment, is_same_file, users_environment
+from ..dispatch import found_environment, users_environment, with_interpreter
 from ..errors import InitFault, SnapshotFault
 from ..extension import register
 from ..loop import serve
@@ -42,7 +42,6 @@ LAYER = "/opt/python"  # where layers with packages for Python have them
 def run_handler(config: Config, environ: Mapping[str, str], argv: list[str], api: RuntimeApi, log: Log) -> None:
     """Serve invocations with the handler. The process ends here, with the user's exit code if there is one."""
     try:
-        become_wrapped(argv)
         logs = prepare(config, environ, argv, log)
     except InitFault as fault:
         api.fail_init(fault)
@@ -143,23 +142,6 @@ def choose_codec(name: str) -> Codec:
         raise InitFault("Runtime.InvalidConfig", message) from None
 
 
-def become_wrapped(argv: list[str]) -> None:
-    """Honour AWS_LAMBDA_EXEC_WRAPPER, which ``provided.*`` leaves to us: once, around the process of the handler.
-
-    The wrapper gets our own command line and runs it, in whatever environment it has made. Returns if there is none.
-    """
-    found = found_environment()
-    wrapper = found.get(EXEC_WRAPPER, "")
-    if not wrapper or is_same_file(wrapper, argv[0]):
-        return
-    inherited = {name: value for name, value in users_environment(found).items() if name != EXEC_WRAPPER}
-    try:
-        posix.execve(wrapper, [wrapper, *argv], inherited)
-    except OSError as error:
-        message = f"{EXEC_WRAPPER}={wrapper!r} cannot be started: {error.strerror}"
-        raise InitFault("Runtime.InvalidConfig", message) from None
-
-
 def prepare(config: Config, environ: Mapping[str, str], argv: list[str], log: Log) -> HandlerLogs:
     """Make this interpreter one in which the user's code finds what it finds on Lambda's managed runtime."""
     _put_back()
@@ -182,7 +164,7 @@ def _put_back() -> None:
     other.
     """
     found = found_environment()
-    given = users_environment(found)
+    given = with_interpreter(users_environment(found))
     if "LC_CTYPE" in found:  # what CPython sets where there is no locale (PEP 538) is what any Python process has
         given["LC_CTYPE"] = found["LC_CTYPE"]
     for name in found.keys() - given.keys():

@@ -16,6 +16,7 @@ import select
 import time
 
 from ..c_modules import signal
+from ..dispatch import EXEC_WRAPPER, found_environment
 from ..errors import InitFault
 from ..logs import STDERR, write_all
 from ..standard import standard_library
@@ -39,6 +40,8 @@ HEAD_SIZE, TAIL_SIZE = 2 * 1024, 6 * 1024
 READ_SIZE = 64 * 1024
 S_IFMT, S_IFREG = 0o170000, 0o100000  # inode(7)
 RECORD_SIZE = 100
+HOW_TO_WRAP = 'which has to run the command that it is given, as with exec "$@"'
+ENOEXEC = 8  # of a script without #!, which every shell runs by itself, and of a program for another machine
 # How often a process that is expected to end soon is looked at.
 POLL_S = 0.001
 # SIGKILL is not answered by anybody: what takes longer than this is the kernel's business.
@@ -104,7 +107,8 @@ class AppProcess:
         except OSError as error:
             posix.close(reader)
             remove_record(self._record)
-            raise InitFault("Runtime.AppExited", f"{self._command[0]} cannot be started: {error.strerror}") from error
+            reason = f"{self._command[0]} cannot be started: {error.strerror}{self.what_is_run()}"
+            raise InitFault("Runtime.AppExited", reason) from error
         finally:
             posix.close(writer)
         self._started(pid, reader)
@@ -127,7 +131,10 @@ class AppProcess:
         try:
             return spawn(self._command)
         except OSError as error:
-            if error.errno != 8:  # ENOEXEC: a script without #!, which every shell runs by itself
+            with standard_library:
+                from ..executables import is_script
+
+            if error.errno != ENOEXEC or not is_script(self._command[0]):
                 raise
             return spawn(("/bin/sh", *self._command))
 
@@ -153,6 +160,19 @@ class AppProcess:
     def last_words(self) -> str:
         """The first and the last lines that an ended app wrote to stderr."""
         return self._stderr.text() if self._stderr else ""
+
+    def what_is_run(self) -> str:
+        """What is to be known of a command that has ended early, as sentences that follow; "" when nothing is."""
+        with standard_library:
+            from ..executables import obstacle
+
+        wrapper = found_environment().get(EXEC_WRAPPER, "")
+        is_wrapped = len(self._command) > 1 and self._command[0] == wrapper
+        programs = self._command[: 2 if is_wrapped else 1]
+        told = [reason for program in programs if "/" in program and (reason := obstacle(program))]
+        if is_wrapped:
+            told.append(f"{EXEC_WRAPPER} has the app started by {wrapper}, {HOW_TO_WRAP}")
+        return "".join(f". {one}" for one in told)
 
     def kill(self) -> None:
         """End the app and everything it forked, at once. The port is free afterwards."""

@@ -43,7 +43,7 @@ class AppServer(AppClient):
                 return fault
         detail = f"Its stderr:\n{words}" if words else "It wrote nothing to stderr."
         if unready.app_ended:
-            return InitFault("Runtime.AppExited", unready.reason, detail)
+            return InitFault("Runtime.AppExited", unready.reason + self._owned.what_is_run(), detail)
         limit_s = self._config.readiness_timeout_s
         return InitFault("Runtime.AppNotReady", f"the app was not ready within {limit_s} s: {unready.reason}", detail)
 

@@ -48,3 +48,56 @@ def test_the_start_script_gets_what_the_layers_interpreter_must_not(
         assert "AWS_LAMBDA_EXEC_WRAPPER" not in environment
         assert json.loads(function.invoke(function_url("/die")).body)["statusCode"] == 502
     assert "a module of the function was imported" not in "\n".join(function.output)
+
+
+# OpenTelemetry's: a shell script that has its own program run by whatever python3 is.
+OF_AN_AGENT = """#!/bin/bash
+export AGENT=on
+exec python3 /var/task/agent.py "$@"
+"""
+AGENT = """#!/usr/bin/env python
+import os, shutil, sys
+os.environ["AGENTS_PYTHON"] = sys.executable
+os.execl(shutil.which(sys.argv[1]), *sys.argv[1:])
+"""
+SEES = """
+import os, subprocess
+def handler(event, context):
+    called = [subprocess.check_output([name, "-c", "import sys; print(sys.executable)"], text=True).strip()
+              for name in ("python3", "python")]
+    return [os.environ["AGENT"], os.environ["AGENTS_PYTHON"], called, os.environ["PATH"].split(":")[-1]]
+"""
+OURS = "/opt/fairlead/bin/python3"
+
+
+@pytest.mark.parametrize("wrapper", ["agent.sh", "agent.py"])
+def test_a_wrapper_that_calls_python_finds_the_layers(
+    start_function: StartFunction, tmp_path: Path, wrapper: str
+) -> None:
+    """provided.al2023 has none. The second one is itself a script for ``python``."""
+    files = {"agent.sh": OF_AN_AGENT, "agent.py": AGENT, "app.py": SEES}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    function = start_function(
+        tmp_path, _HANDLER="app.handler", AWS_LAMBDA_EXEC_WRAPPER=f"/var/task/{wrapper}", AGENT="on"
+    )
+    assert json.loads(function.invoke(b"{}").body) == ["on", OURS, [OURS, OURS], "/opt/fairlead/bin"]
+
+
+def test_a_start_script_that_calls_python_finds_the_layers(start_function: StartFunction, tmp_path: Path) -> None:
+    """And its own first, where it brings one. As it is started at first, and as it is started again."""
+    for name in ("faults.py", "serving.py"):
+        (tmp_path / name).write_bytes((APPS / name).read_bytes())
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").write_text('#!/bin/sh\nSEEN_OWN=yes exec python3 "$@"\n')
+    (tmp_path / "run.sh").write_text("#!/bin/sh\nPATH=/var/task/bin:$PATH\nexec python -S /var/task/faults.py\n")
+    for name in ("bin/python", "run.sh"):
+        (tmp_path / name).chmod(0o755)
+    function = start_function(tmp_path, _HANDLER="run.sh")
+    for _ in range(2):
+        environment = json.loads(json.loads(function.invoke(function_url("/environment")).body)["body"])
+        assert environment["SEEN_OWN"] == "yes"
+        assert environment["PATH"].endswith(":/opt/fairlead/bin")
+        assert environment["PATH"].count("/opt/fairlead/bin") == 1
+        assert json.loads(function.invoke(function_url("/die")).body)["statusCode"] == 502

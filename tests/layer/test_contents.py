@@ -60,7 +60,7 @@ def test_the_zip_holds_what_the_tree_holds(layer: build.Layer) -> None:
 
 def test_programs_are_755_and_everything_else_644(layer: build.Layer, architecture: recipe.Architecture) -> None:
     programs = {path for path in files(layer) if stat.S_IMODE(path.lstat().st_mode) == 0o755}
-    expected = {"bootstrap", "fairlead/bin/python3", f"fairlead/lib/{architecture.loader}"}
+    expected = {"bootstrap", "fairlead/bin/python", "fairlead/bin/python3", f"fairlead/lib/{architecture.loader}"}
     assert {str(path.relative_to(layer.tree)) for path in programs} == expected
     assert {path.lstat().st_mode for path in files(layer) if path not in programs} == {stat.S_IFREG | 0o644}
 

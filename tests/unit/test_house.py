@@ -19,7 +19,7 @@ RUNTIME = ROOT / "runtime"
 # From the bottom up: a module imports from the lines above its own only. `events` is one layer as a whole.
 LAYERS = (
     {"__init__", "bundled", "values", "c_modules", "memo", "memory", "standard", "waiting"},
-    {"errors", "messages", "invocation", "multiplexer"},
+    {"errors", "executables", "messages", "invocation", "multiplexer"},
     {"json_codec", "http1", "javascript.module"},
     {"dispatch"},
     {"config"},
@@ -43,7 +43,7 @@ LAYERS = (
     {"python.lifespan", "python.logs", "python.patchable", "python.stream"},
     {"python.stream_writer"},
     {"python.handler"},
-    {"python.pollers", "python.snapshot", "python.web_callable"},
+    {"python.pollers", "python.snapshot", "python.web_callable", "python.wrapper"},
     {"python.asgi", "python.wsgi"},
     {"python.callable_mode"},
     {"python.mode"},
