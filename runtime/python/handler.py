@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..invocation import Invocation, StreamedResult
+    from ..logs import Log
     from ..response_stream import ResponseStream
     from .codec import Codec
     from .event_loop import EventLoop
@@ -76,7 +77,8 @@ class PythonHandler:
         constants: Function,
         logs: HandlerLogs,
         open_stream: OpenStream,
-        pads_empty_streams: bool = False,
+        pads_empty_streams: bool,
+        log: Log,
     ) -> None:
         self._pads = pads_empty_streams
         self._function = function
@@ -90,7 +92,7 @@ class PythonHandler:
         if _is_async(function):
             self._start_loop()  # 34 ms, while Lambda still gives the function a whole processor
         if patchable.is_patched():
-            self._function = patchable.patched(self._awaiting(function))
+            self._function = patchable.patched(self._awaiting(function), log)
 
     async def handle(self, invocation: Invocation) -> Result | StreamedResult:
         """The answer to the invocation. Raises ``InvocationFault``, whatever the user's code does."""

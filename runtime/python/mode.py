@@ -124,7 +124,7 @@ def make_handler(
         return make_callable_handler(config, environ, logs, log)
     codec = choose_codec(config.json_codec)
     return PythonHandler(
-        load(config.handler), codec, Function.from_env(environ), logs, api.open_stream, config.pad_empty_streams
+        load(config.handler), codec, Function.from_env(environ), logs, api.open_stream, config.pad_empty_streams, log
     )
 
 

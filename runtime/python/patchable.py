@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import sys
 
-from ..report import document_of
+from ..report import document_of, trace_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from ..errors import Fault
+    from ..logs import Log
     from .module import HandlerFunction
 
 NAME = "bootstrap"
@@ -61,20 +62,56 @@ def is_patched() -> bool:
     return (handle_event_request, *(getattr(LambdaRuntimeClient, name, None) for name in _METHODS)) != _OWN
 
 
-def patched(function: HandlerFunction) -> HandlerFunction:
-    """``function``, called through what was put here."""
+class Outcome:
+    """Of a call of the handler, which is the invocation's whatever somebody else's code makes of it."""
+
+    def __init__(self, function: HandlerFunction) -> None:
+        self._function = function
+        self.has_ended = False
+        self.returned: object = None
+        self.raised: BaseException | None = None
+
+    def call(self, *arguments: Any) -> object:
+        try:
+            self.returned = self._function(*arguments)
+        except BaseException as error:
+            self.raised = error
+            raise
+        finally:
+            self.has_ended = True
+        return self.returned
+
+
+def patched(function: HandlerFunction, log: Log) -> HandlerFunction:
+    """``function``, called through what was put here. What fails there is told to ``log``, and changes no answer."""
 
     def call(event: object, context: Any) -> object:
-        client = LambdaRuntimeClient(event, context)
+        client, outcome = LambdaRuntimeClient(event, context), Outcome(function)
         try:
-            handle_event_request(client, function, context.aws_request_id)
-        except BaseException:
-            client.post_invocation_error(context.aws_request_id)
-            raise
-        client.post_invocation_result(context.aws_request_id)
-        return client.returned
+            handle_event_request(client, outcome.call, context.aws_request_id)
+        except Exception as error:
+            if error is not outcome.raised:
+                _warn(error, log)
+        if not outcome.has_ended:
+            return function(event, context)
+        post = client.post_invocation_error if outcome.raised else client.post_invocation_result
+        try:
+            post(context.aws_request_id)
+        except Exception as error:
+            _warn(error, log)
+        if outcome.raised:
+            raise outcome.raised
+        return outcome.returned
 
     return call
+
+
+def _warn(error: Exception, log: Log) -> None:
+    """The integration is named by the frame in which it has failed."""
+    log(
+        "WARN",
+        f"{_who(handle_event_request)} has failed, and the handler's answer is sent all the same: {trace_of(error)}",
+    )
 
 
 def tell_init_error(fault: Fault) -> None:

@@ -140,3 +140,14 @@ def test_who_only_imports_that_runtime_is_not(api: FakeRuntimeApi, start: Start)
     process = start("untouched.handler")
     assert api.wait_answer(api.add_event({})).document == "_get_handler"
     assert process.stderr == ""
+
+
+@pytest.mark.parametrize("place", ["before", "after", "post"])
+def test_a_tracker_that_fails_while_it_reports_changes_no_answer(api: FakeRuntimeApi, start: Start, place: str) -> None:
+    process = start("failing.handler", LAMBDA_TASK_ROOT=str(CHECKOUT / "tests" / "handlers_trackers"), FAILS=place)
+    assert api.wait_answer(api.add_event("")).document == "ok"
+    document = api.wait_answer(api.add_event("no such order")).document
+    assert (document["errorType"], document["errorMessage"]) == ("ValueError", "no such order")
+    assert "in handler" in document["stackTrace"][-1]
+    assert "failing has failed, and the handler's answer is sent all the same" in process.stderr
+    assert "ConnectionError: the tracker cannot be reached" in process.stderr

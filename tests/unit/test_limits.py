@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # Programs that a test starts: whoever starts them ends them.
-STARTED = ("tests/apps", "tests/handlers", "tests/handlers_logs", "tests/handlers_web")
+STARTED = ("tests/apps", "tests/handlers", "tests/handlers_logs", "tests/handlers_trackers", "tests/handlers_web")
 RUN = {"call", "check_call", "check_output", "run"}
 # A line that says "no limit" says why: what it waits for has an end of its own.
 EXCUSE = "# no limit: "
