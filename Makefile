@@ -40,6 +40,10 @@ test-systems: setup ## every example out of the real layers, and the figures of 
 test-recycling: setup ## real servers that recycle or supervise themselves, 200 requests each (a minute or two)
 	@$(PYTHON) -m pytest -m systems tests/systems/test_recycling.py
 
+.PHONY: test-agents
+test-agents: setup ## agents of tracing vendors in functions out of the real layer, and the figures of docs/agents.md
+	@AGENTS=all $(PYTHON) -m pytest tests/agents
+
 .PHONY: test-containers
 test-containers: setup ## the tests under a container engine, with the layers built in one (two minutes)
 	@CONTAINERS=all $(PYTHON) -m pytest tests/containers
