@@ -127,16 +127,41 @@ def warning(is_web_app: bool) -> str:
             f"{_who(handle_event_request)} has replaced functions that call a Lambda handler, and this function is a"
             " WSGI or ASGI app: nothing is reported through them. Use its integration for the web framework"
         )
-    elsewhere = getattr(sys.modules.get(MANAGED_RUNTIME), "handle_event_request", None)
-    if elsewhere and _who(elsewhere) != MANAGED_RUNTIME:
+    elsewhere = _foreign(sys.modules.get(MANAGED_RUNTIME))
+    if elsewhere:
         return (
             f"{_who(elsewhere)} has replaced functions of awslambdaric, which does not run this function: nothing is"
             " reported through them. Wrap the handler instead: docs/handlers.md, error trackers"
         )
+    added = {**_added(vars(LambdaRuntimeClient), _CLIENTS), **_added(vars(sys.modules[__name__]), _NAMES)}
+    for name, value in added.items():
+        return (
+            f"{_who(value)} has put a function in the place of Lambda's {name}, which is never called here: nothing is"
+            " reported through it. Wrap the handler instead: docs/handlers.md, error trackers"
+        )
     return ""
 
 
+def _foreign(module: Any) -> Any:
+    """The first function of awslambdaric that somebody has replaced, or None."""
+    client = getattr(module, "LambdaRuntimeClient", None)
+    places = ((module, ("handle_event_request", "run")), (client, (*_METHODS, "wait_next_invocation")))
+    found = (getattr(place, name, None) for place, names in places for name in names)
+    return next((one for one in found if one and not _who(one).startswith("awslambdaric.")), None)
+
+
+def _added(names: Any, known: frozenset[str]) -> dict[str, Any]:
+    """Functions under names that were not there."""
+    return {name: value for name, value in names.items() if name not in known and callable(value)}
+
+
 def _who(function: Any) -> str:
-    """The module in which a function was written, whatever it says of itself."""
-    name: str = getattr(function, "__globals__", {}).get("__name__", "somebody")
+    """The module in which a function was written, whatever it says of itself; of another object, its class's."""
+    if type(function) is not type(_who):  # a wrapper may pass for the function that it wraps
+        return str(type(function).__module__)
+    name: str = function.__globals__.get("__name__", "somebody")
     return name
+
+
+_CLIENTS = frozenset(vars(LambdaRuntimeClient))
+_NAMES = frozenset((*globals(), "_NAMES"))

@@ -151,3 +151,19 @@ def test_a_tracker_that_fails_while_it_reports_changes_no_answer(api: FakeRuntim
     assert "in handler" in document["stackTrace"][-1]
     assert "failing has failed, and the handler's answer is sent all the same" in process.stderr
     assert "ConnectionError: the tracker cannot be reached" in process.stderr
+
+
+@pytest.mark.parametrize(("place", "name"), [("client", "wait_next_invocation"), ("module", "run")])
+def test_who_replaces_what_is_never_called_is_warned_of(
+    api: FakeRuntimeApi, start: Start, place: str, name: str
+) -> None:
+    root = str(CHECKOUT / "tests" / "handlers_trackers")
+    process = start("adding.handler", LAMBDA_TASK_ROOT=root, PLACE=place, NAME=name)
+    assert api.wait_answer(api.add_event({})).document == "ok"
+    assert f"adding has put a function in the place of Lambda's {name}, which is never called here" in process.stderr
+
+
+def test_who_wraps_a_client_that_does_not_run_is_warned_of(api: FakeRuntimeApi, start: Start) -> None:
+    process = start("wrapped.handler", LAMBDA_TASK_ROOT=str(CHECKOUT / "tests" / "handlers_trackers"))
+    assert api.wait_answer(api.add_event({})).document == "ok"
+    assert "wrapped has replaced functions of awslambdaric, which does not run this function" in process.stderr
