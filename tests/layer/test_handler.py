@@ -102,7 +102,19 @@ def test_little_is_loaded_besides_the_users_module(invoke: Invoke) -> None:
     """What is written in Python, that is: a built-in module costs nothing."""
     modules = {name for name in invoke(LOOK)["modules"] if not name.startswith(("_", "fairlead"))}
     expected = {"abc", "app", "binascii", "builtins", "codecs", "encodings", "encodings.aliases", "encodings.utf_8"}
-    expected |= {"errno", "io", "linecache", "marshal", "posix", "select", "sitecustomize", "sys", "time", "zipimport"}
+    expected |= {
+        "errno",
+        "gc",
+        "io",
+        "linecache",
+        "marshal",
+        "posix",
+        "select",
+        "sitecustomize",
+        "sys",
+        "time",
+        "zipimport",
+    }
     assert modules - expected <= LOADED_BY_SITECUSTOMIZE
 
 

@@ -66,6 +66,7 @@ def test_a_helper_that_was_killed_counts_only_when_nobody_listens() -> None:
             port = sock.getsockname()[1]
             assert parent.stdout
             helper = int(parent.stdout.readline())
+            eventually(lambda: Path(f"/proc/{parent.pid}/comm").read_text(), "sleep\n")
             os.kill(helper, signal.SIGKILL)
             eventually(lambda: Path(f"/proc/{helper}/stat").read_text().rpartition(") ")[2][0], "Z")
             assert ending_of(parent.pid, port) is None
