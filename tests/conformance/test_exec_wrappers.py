@@ -222,10 +222,10 @@ def test_what_a_wrapper_leaves_running_may_go_on_writing(api: FakeRuntimeApi, st
     process.wait_output("the agent heard this")
 
 
-@pytest.mark.parametrize("value", ["", "1 2 3 4", f"{os.getpid()} 1 2 3", "x", "1 0 1 1"])
+@pytest.mark.parametrize("value", ["", "1 2 3 4", "ours 1 2 3", "x", "1 0 1 1"])
 def test_a_variable_of_another_wrapper_means_nothing(api: FakeRuntimeApi, start: Start, value: str) -> None:
     """An image can name any variable."""
-    start("handler", "", __FAIRLEAD_WRAPPED=value)
+    start("handler", "", __FAIRLEAD_WRAPPED=value.replace("ours", str(os.getpid())))
     assert "__FAIRLEAD_WRAPPED" not in api.wait_answer(api.add_event({})).document["environment"]
 
 
