@@ -150,7 +150,7 @@ def test_a_stranger_that_takes_the_port_while_the_app_boots_is_not_the_app(
     api: FakeRuntimeApi, start: Callable[..., BootstrapProcess], journal: Journal, tmp_path: Path
 ) -> None:
     """Its answers would be served as the app's."""
-    process = start(LISTEN_MS="2000", FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS="1")
+    process = start(LISTEN_MS="60000", FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS="4")
     api.wait_registered()
     stranger = subprocess.Popen(
         [PYTHON, "-S", str(CHECKOUT / "tests/apps/one_worker.py")],
