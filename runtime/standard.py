@@ -181,12 +181,11 @@ def is_inside_python(name: str) -> bool:
     return name in BUILT_IN_EVERYWHERE or FrozenImporter.find_spec(name) is not None
 
 
-class _Loader:
-    """The loader of a module that is the standard library's. What it imports in turn is so too."""
+class WrappedLoader:
+    """A module's own loader, for subclasses that do something before or after the module is executed."""
 
-    def __init__(self, loader: Any, threads: list[int]) -> None:
+    def __init__(self, loader: Any) -> None:
         self._loader = loader
-        self._threads = threads
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
@@ -197,10 +196,21 @@ class _Loader:
 
     def exec_module(self, module: Any) -> None:
         module.__loader__ = module.__spec__.loader = self._loader  # as if nobody had come between
+        self._loader.exec_module(module)
+
+
+class _Loader(WrappedLoader):
+    """The loader of a module that is the standard library's. What it imports in turn is so too."""
+
+    def __init__(self, loader: Any, threads: list[int]) -> None:
+        super().__init__(loader)
+        self._threads = threads
+
+    def exec_module(self, module: Any) -> None:
         thread = get_ident()
         self._threads.append(thread)
         try:
-            self._loader.exec_module(module)
+            super().exec_module(module)
         finally:
             self._threads.remove(thread)
 

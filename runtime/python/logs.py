@@ -23,7 +23,7 @@ import time
 
 from ..json_codec import dumps
 from ..logs import Log, indented, stamp, wants_json
-from ..standard import standard_library
+from ..standard import WrappedLoader, standard_library
 from .log_output import ERROR, Descriptor, Frames, Lines
 
 TYPE_CHECKING = False
@@ -246,21 +246,13 @@ class _OnImport:
         return None
 
 
-class _Loader:
+class _Loader(WrappedLoader):
     """The module's own loader, and then ``configure``: when the import statement is done, so is the root logger."""
 
     def __init__(self, loader: Any, configure: Callable[[], None]) -> None:
-        self._loader = loader
+        super().__init__(loader)
         self._configure = configure
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        module: ModuleType | None = self._loader.create_module(spec)
-        return module
-
     def exec_module(self, module: Any) -> None:
-        module.__loader__ = module.__spec__.loader = self._loader  # as if nobody had come between
-        self._loader.exec_module(module)
+        super().exec_module(module)
         self._configure()
