@@ -317,14 +317,18 @@ def test_an_invocation_that_is_frozen_beyond_its_deadline_is_given_up_and_the_ne
 ) -> None:
     process = start_bootstrap(api, command=app("recorder.py"), environment={"RECORD_DIRECTORY": str(record.directory)})
     api.wait_idle()
-    deadline_ms = int(time.time() * 1000) + 2000
-    request_id = api.add_event(event_of("queue", "late", work_ms=400), deadline_ms=deadline_ms)
-    eventually(lambda: "late" in record.began, "the app to begin")
+    for attempt, limit_ms in enumerate((2000, 8000, 20_000)):  # a busy machine may need more to get to the app at all
+        name, deadline_ms = f"late-{attempt}", int(time.time() * 1000) + limit_ms
+        posts = len(api.posts)
+        request_id = api.add_event(event_of("queue", name, work_ms=400), deadline_ms=deadline_ms)
+        eventually(lambda n=name, p=posts: n in record.began or len(api.posts) > p, "its begin")  # type: ignore[misc]
+        if name in record.began:
+            break
     with Frozen(process):
         eventually(lambda: time.time() * 1000 > deadline_ms, "the deadline")
     answer = api.wait_answer(request_id)
     assert was_acknowledged(answer) or answer.document["errorType"] == "Runtime.AppTimeout"
-    assert not was_acknowledged(answer) or "late" in record.done
+    assert not was_acknowledged(answer) or name in record.done
     assert was_acknowledged(api.wait_answer(api.add_event(event_of("queue", "next"))))
 
 
@@ -370,14 +374,16 @@ class End(NamedTuple):
     says_goodbye: bool
 
 
+LONGEST_GRACE_MS = 1500
+PATIENT = {"FAIRLEAD_SHUTDOWN_GRACE_MS": str(LONGEST_GRACE_MS)}  # a busy machine may not let the app run for 400 ms
 ENDS = {
-    "quick": End({"GOODBYE_MS": "1"}, True),
-    "slow-and-in-time": End({"GOODBYE_MS": "150"}, True),
+    "quick": End({"GOODBYE_MS": "1", **PATIENT}, True),
+    "slow-and-in-time": End({"GOODBYE_MS": "150", **PATIENT}, True),
     "too-slow": End({"GOODBYE_MS": "60000"}, False),
     "ignores-sigterm": End({"IGNORE_SIGTERM": "1"}, False),
     "ignores-sigterm-and-has-a-child": End({"IGNORE_SIGTERM": "1", "FORK_CHILD": "1"}, False),
     "gets-no-grace": End({"GOODBYE_MS": "1", "FAIRLEAD_SHUTDOWN_GRACE_MS": "0"}, False),
-    "noisy-to-the-end": End({"GOODBYE_MS": "100", "NOISE_EVERY_MS": "1"}, True),
+    "noisy-to-the-end": End({"GOODBYE_MS": "100", "NOISE_EVERY_MS": "1", **PATIENT}, True),
 }
 
 
@@ -394,10 +400,13 @@ def test_at_the_end_nothing_is_left(api: FakeRuntimeApi, record: Record, name: s
     else:
         api.wait_idle()
     assert len(process.app_pids) >= 2
+    asked = time.monotonic()
     process.terminate()
     assert process.wait() == 0
+    had_its_grace = time.monotonic() - asked > LONGEST_GRACE_MS / 1000
     eventually(lambda: not process.app_pids, "the end of all that was forked")
-    assert ("goodbye" in process.stderr) == ENDS[name].says_goodbye
+    said_goodbye = "goodbye" in process.stderr
+    assert said_goodbye == ENDS[name].says_goodbye or (had_its_grace and not said_goodbye)
     assert not (process.directory / "tmp" / ".fairlead-app").exists()
 
 
