@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Body(Protocol):
-        """What a streamed answer consists of, piece by piece."""
+        """A streamed answer, piece by piece, that has to be waited for."""
 
         async def read(self, watched: int) -> bytes:
-            """The next bytes, as soon as there are some; ``b""`` at the end.
+            """Returns the next bytes, as soon as there are some; ``b""`` at the end.
 
             ``watched`` is the descriptor of the connection on which they are sent: it becomes readable when nobody
             wants them any more. Raises ``ClientGone`` when that was noticed while waiting, and ``InvocationFault`` when
@@ -27,11 +27,14 @@ if TYPE_CHECKING:
         def close(self) -> None:
             """Called once, after the end or instead of it."""
 
-    class AppBody(Body, Protocol):
-        """The same of an app that may have sent more than its head already."""
+    class InProcessBody(Protocol):
+        """A streamed answer that code in this process makes: its next piece is there when the call returns."""
 
-        def ready(self) -> bytes:
-            """What there is without waiting; ``b""`` does not mean that it was all."""
+        def read(self, watched: int) -> bytes:
+            """Returns the next bytes, ``b""`` at the end. ``watched`` and errors: see ``Body``."""
+
+        def close(self) -> None:
+            """Called once, after the end or instead of it."""
 
 
 # One token: the platform takes the text up to the first blank as the runtime's release.
@@ -87,7 +90,7 @@ class Result(NamedTuple):
 
 
 class StreamedResult(NamedTuple):
-    """The same for an answer that is sent while it comes into being."""
+    """An answer that is sent while it comes into being."""
 
-    body: Body
+    body: Body | InProcessBody
     content_type: str = RAW_STREAM_TYPE

@@ -207,9 +207,13 @@ class RuntimeApi:
                 await self.fail(invocation, fault)
                 return
             try:
-                while piece := await body.read(stream.watched):
+                while True:
+                    read = body.read(stream.watched)
+                    piece = read if isinstance(read, bytes) else await read
+                    if not piece:
+                        break
                     await stream.write(piece)
-                    del piece  # before the next one comes into being
+                    del read, piece  # before the next one comes into being
                 await self.end_stream(invocation, stream)
             except InvocationFault as fault:
                 await self.end_stream(invocation, stream, fault)

@@ -17,12 +17,14 @@ from ..invocation import PAYLOAD_LIMIT, RAW_STREAM_TYPE, Result, StreamedResult
 from ..json_codec import loads, quote_ascii
 from ..messages import HttpRequest, header
 from ..standard import standard_library
+from ..web.exchange import Exchange
 from ..web.handler import WebHandler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..events import EventOptions
-    from ..invocation import AppBody, Invocation
+    from ..invocation import Invocation
+    from ..web.exchange import AppBody
 
 INVOCATION = "x-fairlead-invocation"
 ANSWER = "x-fairlead-answer"
@@ -36,20 +38,36 @@ _TOLD = '{"request_id":%s,"deadline_ms":%d,"arn":%s,"trace_id":%s,"tenant_id":%s
 class EventHandler(WebHandler):
     """Handles invocations with the host of a handler of events."""
 
-    async def _handle(self, invocation: Invocation) -> Result | StreamedResult:
-        answer = await self._app.begin(to_request(invocation, self._options), invocation)
-        kind = header(answer.head.headers, ANSWER)
+    async def handle(self, invocation: Invocation) -> Result | StreamedResult:
+        """Returns the answer to the invocation. Raises ``InvocationFault``, whatever goes wrong."""
+        exchange = Exchange(invocation)
+        try:
+            self.begin_observed(exchange)
+            exchange.request = to_request(invocation, self._options)
+            self.pass_inward(exchange)
+            if exchange.response is None:
+                exchange.response, exchange.body = await self._app.begin(exchange.request, invocation)
+            for step in reversed(exchange.passed):
+                step.after(exchange)
+            return await self._result(exchange)
+        except Exception as error:
+            return self.failed(exchange, error)
+
+    async def _result(self, exchange: Exchange) -> Result | StreamedResult:
+        head, body = exchange.response, exchange.body
+        assert head is not None
+        assert body is not None and body.waits is True  # noqa: PT018
+        kind = header(head.headers, ANSWER)
         if kind == _STREAM:
-            content_type = header(answer.head.headers, "content-type") or RAW_STREAM_TYPE
-            return StreamedResult(FramedBody(answer.body), content_type)
-        body = await _whole(answer.body)
+            content_type = header(head.headers, "content-type") or RAW_STREAM_TYPE
+            return StreamedResult(FramedBody(body, exchange), content_type)
+        octets = await _whole(body)
+        exchange.response_bytes = len(octets)
         if kind == _RESULT:
-            return Result(body)
+            return Result(octets)
         if kind == _FAILURE:
-            raise failure_of(body)
-        raise InvocationFault(
-            "Runtime.AppBadResponse", f"the host of the handler answered with status {answer.head.status}"
-        )
+            raise failure_of(octets)
+        raise InvocationFault("Runtime.AppBadResponse", f"the host of the handler answered with status {head.status}")
 
 
 def to_request(invocation: Invocation, options: EventOptions) -> HttpRequest:
@@ -105,8 +123,9 @@ def failure_of(told: bytes) -> FunctionFailed:
 class FramedBody:
     """The content of the data frames of a streamed answer: an ``invocation.Body``."""
 
-    def __init__(self, body: AppBody) -> None:
+    def __init__(self, body: AppBody, exchange: Exchange) -> None:
         self._body = body
+        self._exchange = exchange
         self._held = b""
         self._left = 0  # bytes of a data frame that are still to come
 
@@ -116,6 +135,7 @@ class FramedBody:
             if self._left and self._held:
                 piece, self._held = self._held[: self._left], self._held[self._left :]
                 self._left -= len(piece)
+                self._exchange.response_bytes += len(piece)
                 return piece
             if not self._left and len(self._held) >= _FRAME_HEAD:
                 kind, size = self._held[:1], int.from_bytes(self._held[1:_FRAME_HEAD], "big")
@@ -126,7 +146,9 @@ class FramedBody:
                     self._held, self._left = self._held[_FRAME_HEAD:], size
                     continue
                 if len(self._held) >= _FRAME_HEAD + size:
-                    raise failure_of(self._held[_FRAME_HEAD : _FRAME_HEAD + size])
+                    fault = failure_of(self._held[_FRAME_HEAD : _FRAME_HEAD + size])
+                    self._exchange.error_type = fault.error_type
+                    raise fault
             received = await self._body.read(watched)
             if not received:
                 raise InvocationFault("Runtime.AppConnectionLost", "the handler's host broke its streamed answer off")

@@ -1,4 +1,4 @@
-"""An ASGI app in this process (ASGI 3.0), as an ``App``: FastAPI, Starlette or Django without a server around it.
+"""An ASGI app in this process (ASGI 3.0): FastAPI, Starlette or Django without a server around it.
 
 Everything of the app runs in the one event loop of the process, and that runs only while an invocation is served. What
 the app does after its answer is waited for once the client has that, until the deadline; what is not done by then
@@ -14,7 +14,6 @@ from ..errors import InvocationFault, ResponseTooLarge
 from ..events.response import BODILESS
 from ..invocation import PAYLOAD_LIMIT
 from ..json_codec import utf8
-from ..web.app_client import AppAnswer
 from .alarm import Alarm
 from .handover import DeadlinePassed, Handover
 from .web_callable import Guard, asked, bad_answer, check_length, head_of
@@ -22,7 +21,7 @@ from .web_callable import Guard, asked, bad_answer, check_length, head_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from typing import Any
+    from typing import Any, Literal
 
     from ..invocation import Invocation
     from ..logs import Log
@@ -63,48 +62,51 @@ class AsgiApp:
         self._current = current
         self._log = log
         self.guard = Guard(rules, Alarm(ALARM_PATIENCE, ALARM_SPARES), in_order=(DeadlinePassed,))
-        self._unfinished: list[_Exchange] = []
-        self._lingering: list[_Exchange] = []  # asyncio itself may forget a task that nobody knows
-        self._settle_by: float | None = None
+        self._unfinished: list[_Answer] = []
+        self._lingering: list[_Answer] = []  # asyncio itself may forget a task that nobody knows
+        self._rest_until: float | None = None
 
-    async def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
-        """As ``App`` has it."""
-        exchange = self._started(request, invocation, is_held=False)
-        exchange.draw()
-        return exchange.head._replace(body=exchange.ready())
+    def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
+        """Returns the whole answer. Raises ``InvocationFault``."""
+        answer = self._started(request, invocation, is_held=False)
+        answer.draw()
+        return answer.head._replace(body=answer.ready())
 
-    async def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
-        """As ``App`` has it. ASGI has the head wait for the first message of the body, so that both are there."""
-        exchange = self._started(request, invocation, is_held=True)
-        exchange.draw()
-        return AppAnswer(exchange.head, exchange)
+    def begin(self, request: HttpRequest, invocation: Invocation) -> tuple[HttpResponse, _Answer]:
+        """Returns head and body. Raises ``InvocationFault``.
+
+        ASGI has the head wait for the first message of the body, so that both are there.
+        """
+        answer = self._started(request, invocation, is_held=True)
+        answer.draw()
+        return answer.head, answer
 
     @property
     def max_body(self) -> int:
         """Of how many bytes a whole answer may be."""
         return self._rules.max_body
 
-    async def settle(self) -> None:
-        """As ``App`` has it: waits for what the app does after its answer."""
-        exchanges, self._unfinished = self._unfinished, []
-        for exchange in exchanges:
-            self._finish(exchange)
-        self.guard.settle()
+    def after_response(self) -> None:
+        """Wait for what the app does after its answer. Raises ``EnvironmentLost``: it must not be called again."""
+        answers, self._unfinished = self._unfinished, []
+        for answer in answers:
+            self._finish(answer)
+        self.guard.after_response()
 
-    def _finish(self, exchange: _Exchange) -> None:
-        limit_s = None if self._settle_by is None else max(0.0, self._settle_by - time.time())
-        exchange.finish(0.0 if exchange.is_given_up else limit_s)
+    def _finish(self, answer: _Answer) -> None:
+        limit_s = None if self._rest_until is None else max(0.0, self._rest_until - time.time())
+        answer.finish(0.0 if answer.is_given_up else limit_s)
         self._lingering = [one for one in self._lingering if one.is_running]
-        if exchange.is_running:
-            self._lingering.append(exchange)
+        if answer.is_running:
+            self._lingering.append(answer)
             self._log("WARN", "the app still works on an answer that is sent; it goes on with the next invocation")
 
-    def _started(self, request: HttpRequest, invocation: Invocation, is_held: bool) -> _Exchange:
-        self._settle_by = deadline = self._rules.deadline(invocation)
-        exchange = _Exchange(self, Handover(self._loop), request, deadline, is_held)
-        exchange.start(self._application, self._scope(request))
-        self._unfinished.append(exchange)
-        return exchange
+    def _started(self, request: HttpRequest, invocation: Invocation, is_held: bool) -> _Answer:
+        self._rest_until = deadline = self._rules.deadline(invocation)
+        answer = _Answer(self, Handover(self._loop), request, deadline, is_held)
+        answer.start(self._application, self._scope(request))
+        self._unfinished.append(answer)
+        return answer
 
     def _scope(self, request: HttpRequest) -> Scope:
         """What the specification calls the HTTP connection scope, and the event, as Mangum has it."""
@@ -137,11 +139,13 @@ class _NobodyListens(BrokenPipeError):
     """What an app gets that goes on sending: the specification asks for an ``OSError``."""
 
 
-class _Exchange:
-    """One request and what the app makes of it, as an ``invocation.AppBody``.
+class _Answer:
+    """One request and what the app makes of it, as a ``exchange.InProcessBody``.
 
     ``is_held``: the answer is wanted piece by piece, and the app goes on when its last one was taken.
     """
+
+    waits: Literal[False] = False
 
     def __init__(
         self, app: AsgiApp, handover: Handover, request: HttpRequest, deadline: float | None, is_held: bool
@@ -186,19 +190,19 @@ class _Exchange:
         self._first = self._taken(-1)
 
     def ready(self) -> bytes:
-        """As ``invocation.AppBody`` has it."""
+        """Returns what was drawn already."""
         first, self._first = self._first, b""
         return first
 
-    async def read(self, watched: int) -> bytes:
-        """As ``invocation.AppBody`` has it."""
+    def read(self, watched: int) -> bytes:
+        """Returns the next piece, ``b""`` at the end. Raises ``InvocationFault`` and ``ClientGone``."""
         while not self._is_over:
             if piece := self.ready() or self._taken(watched):
                 return piece
         return self.ready()
 
     def close(self) -> None:
-        """As ``invocation.AppBody`` has it: an app that is not done learns that nobody listens."""
+        """Let an app that is not done learn that nobody listens."""
         self._handover.unwatch()
         if self._is_over or not self.is_running:
             return

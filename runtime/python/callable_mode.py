@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 from ..c_modules import signal
-from ..errors import InitFault
+from ..errors import InitFault, InvocationFault
 from ..standard import standard_library
-from ..web.parts import WebParts
-from ..web.surroundings import hooks_of
+from ..web.exchange import Exchange
+from ..web.handler import HttpHandler
+from ..web.middleware import HandlerFactory, event_options, hooks_of, middleware_of
 from .lambda_context import Function, LambdaContext
 from .module import load
 from .trace_variable import TraceVariable
@@ -22,35 +23,65 @@ if TYPE_CHECKING:
     from ..config import Config
     from ..invocation import Invocation, Result, StreamedResult
     from ..logs import Log
-    from ..loop import Handler
-    from ..web.app_client import App
+    from .asgi import AsgiApp
     from .event_loop import EventLoop
     from .logs import HandlerLogs
+    from .wsgi import WsgiApp
 
 CO_COROUTINE = 0x80  # inspect has the name, and takes 9 ms
 ASGI_PARAMETERS, WSGI_PARAMETERS = 3, 2
 
 
-class CallableHandler:
-    """Web mode's handler, with what user code in this process needs around it."""
+class CallableHandler(HttpHandler):
+    """Answers invocations with an app in this process: web mode's way (web/handler.py), and nothing of it waits."""
 
     def __init__(
-        self, handler: Handler, current: Current, constants: Function, logs: HandlerLogs, loop: EventLoop | None
+        self,
+        app: WsgiApp | AsgiApp,
+        factory: HandlerFactory,
+        current: Current,
+        constants: Function,
+        logs: HandlerLogs,
+        loop: EventLoop | None,
     ) -> None:
-        self._handler = handler
+        config, observation = factory.config, factory.observation()
+        middleware = middleware_of(config, factory.hooks, observation, factory.log)
+        options = event_options(config, factory.environ)
+        super().__init__(config, options, middleware, observation, factory.log, current.decode)
+        self._app = app
         self._current = current
         self._constants = constants
         self._logs = logs
         self._loop = loop
         self._trace = TraceVariable()
-        self.settle = handler.settle
 
-    async def handle(self, invocation: Invocation) -> Result | StreamedResult:
-        """As ``Handler`` has it."""
+    def handle(self, invocation: Invocation) -> Result | StreamedResult:
+        """Returns the answer to the invocation. Raises ``InvocationFault``, whatever goes wrong."""
         self._logs.begin(invocation)
         self._trace.set(invocation.trace_id)
         self._current.context = LambdaContext(invocation, self._constants)
-        return await self._handler.handle(invocation)
+        exchange = Exchange(invocation)
+        try:
+            if self._observation:
+                self.begin_observed(exchange)
+            self.prepare(exchange)
+            if exchange.response is None:
+                if exchange.is_streamed:
+                    exchange.response, exchange.body = self._app.begin(exchange.request, invocation)
+                else:
+                    exchange.response = self._app.ask(exchange.request, invocation)
+            return self.finish(exchange)
+        except Exception as error:
+            return self.failed(exchange, error)
+
+    def after_response(self) -> None:
+        """Do what is left to do once the invocation is answered. Raises ``EnvironmentLost``."""
+        for request, invocation in self.take_follow_ups():
+            try:
+                self.check_follow_up(request, invocation, self._app.ask(request, invocation))
+            except InvocationFault as fault:
+                self.log_follow_up(invocation, f"{fault.error_type}: {fault.message}")
+        self._app.after_response()
 
     def turn(self) -> None:
         """Let what waits in the event loop have its turn."""
@@ -63,7 +94,7 @@ def make_callable_handler(config: Config, environ: Mapping[str, str], logs: Hand
     began = time.time()
     application = load(config.handler)
     current, rules = Current(), Rules(config, logs)
-    app: App
+    app: WsgiApp | AsgiApp
     loop = None
     if interface_of(application, config) == "asgi":
         with standard_library:
@@ -78,8 +109,8 @@ def make_callable_handler(config: Config, environ: Mapping[str, str], logs: Hand
             from .wsgi import WsgiApp
 
         app = WsgiApp(application, rules, current)
-    parts = WebParts(config, environ, log, hooks_of(environ), began, time.time(), lambda: 0, current.decode)
-    return CallableHandler(parts.handler_of(app), current, Function.from_env(environ), logs, loop)
+    factory = HandlerFactory(config, environ, log, hooks_of(environ), began, time.time(), lambda: 0)
+    return CallableHandler(app, factory, current, Function.from_env(environ), logs, loop)
 
 
 def started(application: Callable[..., Any], loop: EventLoop, config: Config, log: Log) -> dict[str, Any] | None:

@@ -94,8 +94,8 @@ class PythonHandler:
         if patchable.is_patched():
             self._function = patchable.patched(self._awaiting(function), log)
 
-    async def handle(self, invocation: Invocation) -> Result | StreamedResult:
-        """The answer to the invocation. Raises ``InvocationFault``, whatever the user's code does."""
+    def handle(self, invocation: Invocation) -> Result | StreamedResult:
+        """Returns the answer to the invocation. Raises ``InvocationFault``, whatever the user's code does."""
         writing = Writing(self._open_stream, invocation, self._pads)
         try:
             self._logs.begin(invocation)
@@ -110,7 +110,7 @@ class PythonHandler:
         except BaseException as error:
             return self._failed(error, writing.file)
 
-    async def settle(self) -> None:
+    def after_response(self) -> None:
         """What the handler has started goes on by itself. Raises ``HandlerExit``: it has ended itself in a stream."""
         if self._exit:
             raise self._exit

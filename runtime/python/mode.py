@@ -84,10 +84,9 @@ def serve_alone(config: Config, environ: Mapping[str, str], logs: HandlerLogs, a
 
 def _pass_snapshot(api: RuntimeApi, log: Log) -> None:
     with standard_library:
-        from ..snapstart import pass_snapshot
-        from .snapshot import hooks
+        from ..snapstart import handler_hooks, pass_snapshot
 
-    pass_snapshot(api, *hooks(log))
+    pass_snapshot(api, *handler_hooks(log))
 
 
 def fail_init(fault: InitFault, logs: HandlerLogs, api: RuntimeApi, log: Log) -> NoReturn:

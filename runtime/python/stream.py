@@ -90,7 +90,7 @@ def octets_of(item: Any) -> bytes:
 
 
 class StreamedItems:
-    """What is sent: an ``invocation.Body``."""
+    """What is sent: an ``invocation.InProcessBody``."""
 
     def __init__(self, pieces: _FirstDrawn, reported: Reported, prelude: bytes = b"", padding: bytes = b"") -> None:
         self._pieces = pieces
@@ -98,8 +98,8 @@ class StreamedItems:
         self._prelude = prelude
         self._padding = padding
 
-    async def read(self, watched: int) -> bytes:
-        """As ``invocation.Body`` has it."""
+    def read(self, watched: int) -> bytes:
+        """Returns the next piece, ``b""`` at the end. Raises ``ClientGone`` and ``InvocationFault``."""
         if self._prelude:
             prelude, self._prelude = self._prelude, b""
             return prelude
@@ -114,7 +114,7 @@ class StreamedItems:
             raise self._reported(error) from None
 
     def close(self) -> None:
-        """As ``invocation.Body`` has it. What a ``finally`` of the user's raises is logged: nobody is left to tell."""
+        """End what makes the pieces. What a ``finally`` of the user's raises is logged: nobody is left to tell."""
         try:
             self._pieces.close()
         except BaseException as error:

@@ -153,13 +153,13 @@ class StreamWriter:
 
 
 class _End:
-    """What is left of an answer that was written already: its end, as an ``invocation.Body``."""
+    """What is left of an answer that was written already: its end, as an ``invocation.InProcessBody``."""
 
     def __init__(self, trouble: InvocationFault | ClientGone | None, padding: bytes) -> None:
         self._trouble = trouble
         self._padding = padding
 
-    async def read(self, _watched: int) -> bytes:
+    def read(self, _watched: int) -> bytes:
         """Nothing more but the padding, if there is one."""
         if self._trouble is not None:
             raise self._trouble

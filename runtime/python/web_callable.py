@@ -153,7 +153,7 @@ class Rules:
         path = request.target.partition("?")[0]  # queries carry secrets, and this is logged
         return AppTimeout(f"the app did not answer {request.method} {path} in time")
 
-    def settle(self) -> None:
+    def after_response(self) -> None:
         """Raises ``HandlerExit`` when the app has ended the process while its answer was being sent."""
         if self._exit:
             raise self._exit
@@ -186,11 +186,11 @@ class Guard:
         except BaseException as error:
             raise self._rules.reported(error) from None
 
-    def settle(self) -> None:
-        """Raises what ``Rules.settle`` does, and ``EnvironmentLost``.
+    def after_response(self) -> None:
+        """Raises what ``Rules.after_response`` does, and ``EnvironmentLost``.
 
         An app that was stopped somewhere in its code is not called again.
         """
-        self._rules.settle()
+        self._rules.after_response()
         if self._is_broken:
             raise EnvironmentLost("Runtime.AppTimeout", "the app was stopped at its deadline")

@@ -1,4 +1,4 @@
-"""A WSGI app in this process (PEP 3333), as an ``App``: a Flask or Django app without a server around it.
+"""A WSGI app in this process (PEP 3333): a Flask or Django app without a server around it.
 
 The app is called in the main thread, one request at a time. What is sent of its answer, and when, is web mode's
 business: asked for the whole it is run to its end, asked to begin it is run until its first octets are there.
@@ -14,7 +14,6 @@ from ..errors import ClientGone, InvocationFault, ResponseTooLarge
 from ..events.response import BODILESS
 from ..invocation import PAYLOAD_LIMIT
 from ..json_codec import utf8
-from ..web.app_client import AppAnswer
 from .alarm import Alarm
 from .watch import Watch
 from .web_callable import Guard, asked, bad_answer, check_length, head_of
@@ -22,7 +21,7 @@ from .web_callable import Guard, asked, bad_answer, check_length, head_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
+    from typing import Any, Literal
 
     from ..invocation import Invocation
     from ..messages import HttpRequest, HttpResponse
@@ -56,12 +55,12 @@ class WsgiApp:
         self._current = current
         self._guard = Guard(rules, Alarm())
 
-    async def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
-        """As ``App`` has it."""
+    def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
+        """Returns the whole answer. Raises ``InvocationFault``."""
         answer = self._called(request, invocation)
         try:
             pieces, size = [], 0
-            while piece := answer.next(-1):
+            while piece := answer.read(-1):
                 pieces.append(piece)
                 size += len(piece)
                 if size > self._rules.max_body:
@@ -70,19 +69,22 @@ class WsgiApp:
         finally:
             answer.close()
 
-    async def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
-        """As ``App`` has it. PEP 3333 has the head wait for the first octets of the body, so that both are there."""
+    def begin(self, request: HttpRequest, invocation: Invocation) -> tuple[HttpResponse, _Answer]:
+        """Returns head and body. Raises ``InvocationFault``.
+
+        PEP 3333 has the head wait for the first octets of the body, so that both are there.
+        """
         answer = self._called(request, invocation)
         try:
             answer.draw()
         except BaseException:
             answer.close()
             raise
-        return AppAnswer(answer.head, answer)
+        return answer.head, answer
 
-    async def settle(self) -> None:
-        """As ``App`` has it."""
-        self._guard.settle()
+    def after_response(self) -> None:
+        """Raises ``EnvironmentLost`` when the app must not be called again."""
+        self._guard.after_response()
 
     def _called(self, request: HttpRequest, invocation: Invocation) -> _Answer:
         deadline = self._rules.deadline(invocation)
@@ -130,7 +132,9 @@ def _fields(request: HttpRequest) -> dict[str, str]:
 
 
 class _Answer:
-    """One call of the app, as the ``invocation.AppBody`` that comes of it."""
+    """One call of the app, and the body that comes of it: a ``exchange.InProcessBody``."""
+
+    waits: Literal[False] = False
 
     def __init__(self, guard: Guard, request: HttpRequest, deadline: float | None) -> None:
         self._guard = guard
@@ -159,24 +163,20 @@ class _Answer:
 
     def draw(self) -> None:
         """Have the first octets there, and thereby the head."""
-        first = self.next(-1)
+        first = self.read(-1)
         self._waiting[:0] = [first] if first else []
         self._is_over = not first
 
     def ready(self) -> bytes:
-        """As ``invocation.AppBody`` has it."""
+        """Returns what was drawn already."""
         return self._waiting.pop(0) if self._waiting else b""
 
-    async def read(self, watched: int) -> bytes:
-        """As ``invocation.AppBody`` has it."""
-        return self.next(watched)
-
-    def next(self, watched: int) -> bytes:
-        """The same as an ordinary call."""
+    def read(self, watched: int) -> bytes:
+        """Returns the next piece, ``b""`` at the end. Raises ``InvocationFault`` and ``ClientGone``."""
         return self._guard.run(lambda: self._next(watched), self._request, self._deadline)
 
     def close(self) -> None:
-        """As ``invocation.AppBody`` has it: the iterable is told, whatever has happened."""
+        """Tell the iterable that nobody wants more of it, whatever has happened."""
         iterable, self._iterable = self._iterable, None
         self._items = iter(())
         close = getattr(iterable, "close", None)

@@ -1,7 +1,8 @@
 """The app as something that can be asked: the connection to it, and what each failure means.
 
-An app that is lost is given up at once, and the invocation is answered, since its deadline may be close; ``settle`` is
-for what takes longer.
+An app that is lost is killed at once, with everything it forked, and the invocation is answered, since its deadline may
+be close. ``replace`` starts it again without waiting, and the next invocation waits for it. Three starts in a row that
+fail, and the environment is given up: the platform then provides a fresh one.
 """
 
 from __future__ import annotations
@@ -11,33 +12,38 @@ import time
 from ..connection import IDEMPOTENT, Connection
 from ..errors import (
     AppLost,
+    AppNotReady,
     AppTimeout,
     BodyTooLarge,
     ConnectionLost,
     ConnectRefused,
+    EnvironmentLost,
     ExchangeError,
     ExchangeTimeout,
+    InitFault,
     InvocationFault,
     ProtocolError,
     ResponseTooLarge,
 )
 from ..invocation import PAYLOAD_LIMIT
 from ..standard import standard_library
-from ..values import NamedTuple
-from ..waiting import Blocking
+from ..waiting import NEVER, Blocking
 from .processes import is_ending
+from .readiness import Readiness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from typing import Any, Protocol, TypeVar
+    from typing import Any, Literal, Protocol, TypeVar
 
     from ..config import Config
     from ..http1 import ResponseReader
-    from ..invocation import AppBody, Invocation
+    from ..invocation import Invocation
     from ..logs import Log
     from ..messages import HttpRequest, HttpResponse
     from ..waiting import Waiting
+    from .app_process import AppProcess
+    from .readiness import Unready
 
     Answer = TypeVar("Answer")
     Exchange = Callable[[HttpRequest, float | None, int | None], Coroutine[Any, Any, Answer]]
@@ -52,25 +58,15 @@ if TYPE_CHECKING:
         def ended(self) -> str | None:
             """How it ended."""
 
-        def condemn(self) -> None:
-            """It is of no use any more."""
+        def kill_soon(self) -> None:
+            """Begin to end it: it is of no use any more."""
 
         def end_refusing(self) -> None:
             """End it, unless it accepts connections after all."""
 
-    class App(Protocol):
-        """What requests are for: the app itself, or something around it that adds to its answers."""
 
-        async def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
-            """The whole answer. Raises ``InvocationFault``."""
-
-        async def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
-            """The answer as soon as its head is there. Raises ``InvocationFault``."""
-
-        async def settle(self) -> None:
-            """What is left to do once the invocation is answered. Raises ``EnvironmentLost``."""
-
-
+# How many starts in a row may fail.
+START_LIMIT = 3
 # Text takes a fifth of its size compressed, and four times the limit still fits into the smallest function.
 COMPRESSED_TIMES = 4
 # An app that dies closes its sockets first; its end can be seen a moment later.
@@ -88,15 +84,10 @@ REFUSING_LIMIT_S = 8.0
 RECYCLE_S, CLOSING_S = 0.05, 0.01
 
 
-class AppAnswer(NamedTuple):
-    """An answer of which the rest is still to come."""
-
-    head: HttpResponse  # without its body
-    body: AppBody
-
-
 class AnswerBody:
-    """The rest of an answer, piece by piece: an ``invocation.AppBody``."""
+    """The rest of an answer, piece by piece: a ``exchange.AppBody``."""
+
+    waits: Literal[True] = True
 
     def __init__(self, app: AppClient, reader: ResponseReader, request: HttpRequest, deadline: float | None) -> None:
         self._app = app
@@ -105,11 +96,11 @@ class AnswerBody:
         self._deadline = deadline
 
     def ready(self) -> bytes:
-        """As ``invocation.AppBody`` has it."""
+        """Returns what there is without waiting."""
         return self._reader.take()
 
     async def read(self, watched: int) -> bytes:
-        """As ``invocation.AppBody`` has it."""
+        """Returns the next bytes, ``b""`` at the end. Raises as ``AppClient.ask``, and ``ClientGone``."""
         while not (piece := self._reader.take()) and self._reader.response is None:
             await self._app.receive(self._reader, self._request, self._deadline, watched)
         return piece
@@ -118,30 +109,6 @@ class AnswerBody:
         """Tell the app that nobody listens, if it is still talking."""
         if not self._reader.response:
             self._app.drop()
-
-
-class WholeBody:
-    """A body that is there at once: an ``invocation.AppBody``."""
-
-    def __init__(self, octets: bytes) -> None:
-        self._octets = octets
-
-    def ready(self) -> bytes:
-        """All of it."""
-        octets, self._octets = self._octets, b""
-        return octets
-
-    async def read(self, _watched: int) -> bytes:
-        """What ``ready`` did not give."""
-        return self.ready()
-
-    def close(self) -> None:
-        """Nothing to let go of."""
-
-
-def whole_answer(response: HttpResponse) -> AppAnswer:
-    """An answer that is not the app's, in the form of one that is."""
-    return AppAnswer(response._replace(body=b""), WholeBody(response.body))
 
 
 class AppClient:
@@ -159,28 +126,29 @@ class AppClient:
         # What is compressed may be larger before.
         self._max_body = PAYLOAD_LIMIT * (COMPRESSED_TIMES if config.compression else 1)
         self._ready = False
-        self._is_lost = False
+        self.is_lost = False
+        """``replace`` has to be called before the next ``ask``."""
         self._refused_s = 0.0  # how long invocations have waited for it to listen again
         self._recycles = False  # it has closed its listener once and opened it again
 
     async def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
         """The app's answer.
 
-        Raises ``InvocationFault``; when that is an ``AppLost``, ``settle`` has to be called before the next ``ask``.
+        Raises ``InvocationFault``; when that is an ``AppLost``, ``replace`` has to be called before the next ``ask``.
         """
         deadline = self._deadline(invocation)
-        response = await self._asked(self._connection.exchange, request, deadline, self._max_body)
+        response = await self._send(self._connection.exchange, request, deadline, self._max_body)
         if self._connection.has_ended_answer:
             await self._confirm_end()
         return response
 
-    async def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
-        """The app's answer as soon as its head is there. Raises as ``ask``."""
+    async def begin(self, request: HttpRequest, invocation: Invocation) -> tuple[HttpResponse, AnswerBody]:
+        """Returns the app's answer as soon as its head is there, and the rest of it. Raises as ``ask``."""
         deadline = self._deadline(invocation)
-        reader = await self._asked(self._connection.begin, request, deadline, None)
+        reader = await self._send(self._connection.begin, request, deadline, None)
         if self._connection.has_ended_answer:
             await self._confirm_end()
-        return AppAnswer(reader.head, AnswerBody(self, reader, request, deadline))
+        return reader.head, AnswerBody(self, reader, request, deadline)
 
     async def receive(self, reader: ResponseReader, request: HttpRequest, deadline: float | None, watched: int) -> None:
         """Wait for more of an answer that was begun. Raises as ``ask``, and ``ClientGone``."""
@@ -231,10 +199,10 @@ class AppClient:
             return None
         return (invocation.deadline_ms - self._config.deadline_margin_ms) / 1000
 
-    async def _asked(
+    async def _send(
         self, exchange: Exchange[Answer], request: HttpRequest, deadline: float | None, max_body: int | None
     ) -> Answer:
-        """What ``exchange`` gives, once the app is ready for it."""
+        """Returns what ``exchange`` gives, once the app is ready for it."""
         if deadline is not None and deadline <= time.time():
             raise AppTimeout("no time was left to ask the app: see FAIRLEAD_DEADLINE_MARGIN_MS")
         is_second = False
@@ -268,7 +236,7 @@ class AppClient:
         Nothing of the request was sent, so it is not too late for it. Apps close their listener and open it again when
         they recycle or supervise themselves; to kill one for that would cut its graceful end short. Raises
         ``InvocationFault`` at the deadline, and ``AppLost`` for an app that goes on refusing; when other invocations
-        have failed for that already, the app is started again for this one. Raises as ``settle``.
+        have failed for that already, the app is started again for this one. Raises as ``replace``.
         """
         limit_s = min(max(REFUSING_LIMIT_S, 2 * self._start_s), self._config.readiness_timeout_s)
         pause_s, has_failed_before = FIRST_PAUSE_S, self._refused_s > 0
@@ -281,7 +249,7 @@ class AppClient:
                 if not has_failed_before:
                     raise lost
                 self._log("ERROR", f"{lost.error_type}: {lost.message}; it is started again")
-                await self.settle()
+                self.replace()
                 return
             await self._waiting.sleep(pause_s)
             self._refused_s += pause_s  # not by the clock: the environment may be frozen
@@ -298,7 +266,7 @@ class AppClient:
         self._tell_of_end(ended)
         self._recycles = self._recycles or ended == ENDED_IN_ORDER
         self._abandon()
-        await self.settle()
+        self.replace()
 
     async def _fault(self, error: ExchangeError, request: HttpRequest) -> InvocationFault:
         """What a failed exchange with the app means."""
@@ -347,14 +315,93 @@ class AppClient:
 
     def _abandon(self) -> None:
         self._ready = False
-        self._is_lost = True
+        self.is_lost = True
         self._refused_s = 0.0
         self._connection.close()
-        self._process.condemn()
+        self._process.kill_soon()
 
-    async def settle(self) -> None:
-        """As ``App`` has it, for an app that was lost."""
+    def replace(self) -> None:
+        """See to it that an app that was lost is started again; do not wait for it. Raises ``EnvironmentLost``."""
         raise NotImplementedError
+
+
+class OwnedApp(AppClient):
+    """The one app of this process: started, and started again when it was lost."""
+
+    def __init__(self, config: Config, process: AppProcess, log: Log) -> None:
+        super().__init__(config, process, log)
+        self._owned = process
+        self._readiness = Readiness(config, self._connection, log)
+        self._failed_starts = 0
+
+    def _failed_start(self, unready: Unready) -> InitFault:
+        words = self._owned.last_words()
+        if self._config.javascript and unready.app_ended:
+            with standard_library:
+                from ..javascript.init_error import init_fault_of  # only when a start has failed
+
+            fault = init_fault_of(words)
+            if fault:
+                return fault
+        detail = f"Its stderr:\n{words}" if words else "It wrote nothing to stderr."
+        if unready.app_ended:
+            return InitFault("Runtime.AppExited", unready.reason + self._owned.what_is_run(), detail)
+        limit_s = self._config.readiness_timeout_s
+        return InitFault("Runtime.AppNotReady", f"the app was not ready within {limit_s} s: {unready.reason}", detail)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it was found ready, and has not been lost since."""
+        return self._ready
+
+    def start(self) -> None:
+        """Start the app for the first time. Raises ``InitFault``."""
+        self._owned.clean_leftover()
+        self._start()
+
+    def await_init(self, until: float = NEVER) -> None:
+        """Wait until the app is ready, or until ``until`` (epoch seconds). Raises ``InitFault`` when it failed."""
+        unready = self._readiness.wait(self._owned, until)
+        if unready is None:
+            self._ready = True
+        elif unready.is_final:
+            raise self._failed_start(unready)
+
+    def replace(self) -> None:
+        """Start the app again; do not wait for it. Raises ``EnvironmentLost`` when it cannot be started."""
+        self.is_lost = False
+        try:
+            self.restart()
+        except InitFault as fault:
+            raise EnvironmentLost(fault.error_type, fault.message) from fault
+
+    def restart(self) -> None:
+        """End what is left of the app and start it again. Raises ``InitFault`` when that cannot be done."""
+        self._owned.kill()
+        self._start()
+
+    def _start(self) -> None:
+        self._readiness.clear_address()
+        self._readiness.begin()
+        self._owned.start()
+
+    async def _become_ready(self, deadline: float | None) -> None:
+        unready = self._readiness.wait(self._owned, NEVER if deadline is None else deadline)
+        if unready is None:
+            self._ready = True
+            self._failed_starts = 0
+            return
+        if not unready.is_final:
+            raise AppNotReady(f"the app is still starting: {unready.reason}")
+        self._failed_starts += 1
+        fault = self._failed_start(unready)
+        if self._failed_starts >= START_LIMIT:
+            raise EnvironmentLost(fault.error_type, f"{fault.message}; {START_LIMIT} starts in a row have failed")
+        raise self._lost(fault.error_type, fault.message)
+
+    @property
+    def _start_s(self) -> float:
+        return self._readiness.waited_s
 
 
 def log_end(log: Log, ended: str, when: str) -> None:

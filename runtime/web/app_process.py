@@ -190,12 +190,12 @@ class AppProcess:
             self._ended = self._ended or "was killed"
             remove_record(self._record)
 
-    def condemn(self) -> None:
+    def kill_soon(self) -> None:
         """Begin to end the app and everything it forked; ``kill`` then only waits for it."""
         if self.pid:
             signal_group(self.pid)
 
-    end_refusing = condemn
+    end_refusing = kill_soon
 
     def stranger_at(self, port: int) -> str:
         """Who listens on the port and is not the app; "" when nobody else is known to."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from ..messages import Headers, HttpRequest
+    from .exchange import Exchange
 
     class Encoder(Protocol):
         """One body, encoded as it comes."""
@@ -271,10 +272,27 @@ _QUARTERS = Memo(_quarters, count=256, length=128)
 
 
 class Compressor:
-    """Compresses answers with ``codings``, of which the first is preferred: those of ``available()``."""
+    """Middleware: compresses answers with ``codings``, of which the first is preferred: those of ``available()``."""
 
     def __init__(self, codings: Sequence[Coding]) -> None:
         self._choices: Memo[str, Choice] = Memo(lambda value: choose(value, codings), count=256, length=128)
+
+    def before(self, exchange: Exchange) -> None:
+        """Let the request pass."""
+
+    def after(self, exchange: Exchange) -> None:
+        """Compress the answer, or have its body compressed as it comes, where the client accepts it and it pays."""
+        assert exchange.response is not None
+        if not exchange.is_streamed:
+            exchange.response = self.buffered(exchange.request, exchange.response)
+            return
+        body = exchange.response.body
+        head, encoder = self.streamed(exchange.request, exchange.response)
+        if encoder and exchange.body is not None:
+            exchange.filters = (*exchange.filters, encoder)
+        elif encoder:
+            head = head._replace(body=(encoder.feed(body) if body else b"") + encoder.finish())
+        exchange.response = head
 
     def buffered(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         """The answer to send for ``response``, the whole answer to ``request``: compressed where that pays."""

@@ -27,7 +27,6 @@ from ..http1 import render_head
 from ..messages import HttpRequest, HttpResponse
 from ..report import trace_of
 from ..standard import standard_library
-from .app_client import AppAnswer, whole_answer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
     from ..invocation import Invocation
     from ..logs import Log
-    from .app_client import App
+    from .exchange import Exchange
 
     Hooks = dict[str, Callable[..., Any]]
 
@@ -67,36 +66,27 @@ def load(path: str) -> Hooks:
     return hooks
 
 
-class Hooked:
-    """An app with the function's hooks around it."""
+class HookCalls:
+    """Middleware: calls the function's hooks."""
 
-    def __init__(self, app: App, hooks: Hooks, log: Log) -> None:
-        self._app = app
+    def __init__(self, hooks: Hooks, log: Log) -> None:
         self._hooks = hooks
         self._log = log
-        self.settle = app.settle
 
-    async def ask(self, request: HttpRequest, invocation: Invocation) -> HttpResponse:
-        """As ``App`` has it."""
-        wanted = self._before(request, invocation)
+    def before(self, exchange: Exchange) -> None:
+        """Call ``on_request``. Raises ``InvocationFault``."""
+        wanted = self._before(exchange.request, exchange.invocation)
         if isinstance(wanted, HttpResponse):
-            return wanted
-        return self._after(wanted, await self._app.ask(wanted, invocation), invocation)
+            exchange.response = wanted
+        else:
+            exchange.request = wanted
 
-    async def begin(self, request: HttpRequest, invocation: Invocation) -> AppAnswer:
-        """As ``App`` has it."""
-        wanted = self._before(request, invocation)
-        if isinstance(wanted, HttpResponse):
-            return whole_answer(wanted)
-        answer = await self._app.begin(wanted, invocation)
-        try:
-            head = self._after(wanted, answer.head, invocation)
-            if head.body:
-                raise _fault("on_response gave a body, which a streamed answer already has")
-        except InvocationFault:
-            answer.body.close()
-            raise
-        return AppAnswer(head, answer.body)
+    def after(self, exchange: Exchange) -> None:
+        """Call ``on_response``. Raises ``InvocationFault``."""
+        assert exchange.response is not None
+        response = exchange.response = self._after(exchange.request, exchange.response, exchange.invocation)
+        if exchange.body is not None and response.body:
+            raise _fault("on_response gave a body, which a streamed answer already has")
 
     def _before(self, request: HttpRequest, invocation: Invocation) -> HttpRequest | HttpResponse:
         wanted = self._called("on_request", invocation, request)

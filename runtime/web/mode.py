@@ -14,10 +14,9 @@ from ..loop import serve
 from ..memory import keep_freed_memory
 from ..standard import standard_library
 from ..waiting import now
+from .app_client import OwnedApp
 from .app_process import AppProcess
-from .app_server import AppServer
-from .parts import WebParts
-from .surroundings import hooks_of
+from .middleware import HandlerFactory, hooks_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ class WebMode:
     def serve(self, api: RuntimeApi, began: float, endings: list[Callable[[], None]]) -> None:
         """Bring the app up and serve invocations with it. The async clock runs from ``began``, as Lambda's does."""
         config, log = self._config, self._log
-        app = AppServer(config, self._process, log)
+        app = OwnedApp(config, self._process, log)
         endings.insert(0, app.hang_up)
         began = began or time.time()
         try:
@@ -79,22 +78,21 @@ class WebMode:
             api.fail_init(fault)
             return
         keep_freed_memory()
-        parts = WebParts(config, self._environ, log, hooks, began, ready, lambda: self._process.pid)
+        factory = HandlerFactory(config, self._environ, log, hooks, began, ready, lambda: self._process.pid)
         if self._environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
             with standard_library:
-                from ..snapstart import pass_snapshot
-                from .snapshot import app_hooks
+                from ..snapstart import app_hooks, pass_snapshot
 
             pass_snapshot(
                 api, *app_hooks(app, config.host_header, config.before_checkpoint_path, config.after_restore_path)
             )
         if self._environ.get(MAX_CONCURRENCY, "1") == "1":
-            now(serve(api, parts.handler_of(app)))
+            now(serve(api, factory.handler_of(app)))
         else:
             with standard_library:
                 from .shared_app import Once, Part, serve_together
 
-            handler_of = parts._replace(is_first=Once()).handler_of
+            handler_of = factory._replace(is_first=Once()).handler_of
             part = Part(config, self._environ, handler_of, endings.append, may_block=hooks is not None)
             serve_together(app, self._process, part, log)
         del extension

@@ -19,8 +19,7 @@ from ..multiplexer import Multiplexer
 from ..pollers import Pollers, PollingApi, poller_count, shares
 from ..values import NamedTuple
 from ..waiting import Blocking, now
-from .app_client import AppClient, log_end
-from .app_server import START_LIMIT
+from .app_client import START_LIMIT, AppClient, log_end
 from .processes import is_running
 
 TYPE_CHECKING = False
@@ -33,9 +32,8 @@ if TYPE_CHECKING:
     from ..loop import Handler
     from ..messages import HttpRequest
     from ..waiting import Waiting
-    from .app_client import Answer, App, Exchange
+    from .app_client import Answer, Exchange, OwnedApp
     from .app_process import AppProcess
-    from .app_server import AppServer
 
 _GENERATION, _READY, _PID, _WORDS = slice(0, 8), slice(8, 16), slice(16, 24), slice(24, 512)
 # How often a poller looks whether the app is ready: there may be hundreds of them.
@@ -110,7 +108,7 @@ class WatchedProcess:
         """How the app ended that this poller knew, as ``AppProcess.ended``."""
         return None if self._board.generation == self._generation else self._board.words
 
-    def condemn(self) -> None:
+    def kill_soon(self) -> None:
         """Nothing: an app that is late for this poller serves the others."""
 
     def end_refusing(self) -> None:
@@ -138,13 +136,13 @@ class PollersApp(AppClient):
     def _tell_of_end(self, _ended: str) -> None:
         """The app's owner has told."""
 
-    async def _asked(
+    async def _send(
         self, exchange: Exchange[Answer], request: HttpRequest, deadline: float | None, max_body: int | None
     ) -> Answer:
         if self._watched.ended():  # while this poller had nothing to do: what fails now is not that one's end
             self._connection.close()
             self._ready = False
-        return await super()._asked(exchange, request, deadline, max_body)
+        return await super()._send(exchange, request, deadline, max_body)
 
     async def _become_ready(self, deadline: float | None) -> None:
         while not self._watched.take_up():
@@ -153,9 +151,9 @@ class PollersApp(AppClient):
             await self._waiting.sleep(READY_POLL_S)
         self._ready = True
 
-    async def settle(self) -> None:
+    def replace(self) -> None:
         """There is nothing to start here."""
-        self._is_lost = False
+        self.is_lost = False
 
     @property
     def _start_s(self) -> float:
@@ -169,7 +167,7 @@ class AppOwner:
     """
 
     def __init__(
-        self, app: AppServer, process: AppProcess, board: Board, log: Log, give_up: Callable[[], None] = lambda: None
+        self, app: OwnedApp, process: AppProcess, board: Board, log: Log, give_up: Callable[[], None] = lambda: None
     ) -> None:
         self._app = app
         self._process = process
@@ -215,7 +213,7 @@ class AppOwner:
             # Looked at without taking its status, which would hide its end from whoever waits for that.
             if is_running(self._process.pid):
                 self._log("ERROR", f"Runtime.AppUnreachable: the app runs, but {refused}; it is killed")
-                self._process.condemn()
+                self._process.kill_soon()
         except ExchangeError:
             pass  # busy
         finally:
@@ -256,12 +254,12 @@ class Part(NamedTuple):
 
     config: Config
     environ: Mapping[str, str]
-    handler_of: Callable[[App], Handler]
+    handler_of: Callable[[AppClient], Handler]
     at_end: Callable[[Callable[[], None]], None]  # takes what is to be done when a signal ends the process
     may_block: bool  # code of the user's runs between the waits, so that the others of a process would wait for it
 
 
-def serve_together(app: AppServer, process: AppProcess, part: Part, log: Log) -> None:
+def serve_together(app: OwnedApp, process: AppProcess, part: Part, log: Log) -> None:
     """Serve with several pollers until this environment has to end. The app was started, and is ready mostly."""
     config = part.config
     address = config.runtime_api_proxy or part.environ["AWS_LAMBDA_RUNTIME_API"]

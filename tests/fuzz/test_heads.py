@@ -11,7 +11,7 @@ from runtime.config import Config
 from runtime.errors import InitFault
 from runtime.http1 import render_head
 from runtime.messages import HttpRequest
-from runtime.web.internal_requests import internal_request
+from runtime.web.reserved import internal_request
 
 from .heads import HandlerSide, HookSide, Spoken, Wished, spoken, texts, wished
 from .test_process import usual

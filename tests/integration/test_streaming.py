@@ -75,6 +75,7 @@ class Streaming:
 
 def options(layer: Path, **more: object) -> Options:
     given = {"app": APPS, "command": COMMAND, "port": 0, "layer": layer, "invoke_mode": "stream", "environments": 1}
+    given["timeout_s"] = 120  # a busy machine may not get to the end of a stream within 30
     return Options(**{**given, **more})  # type: ignore[arg-type]
 
 

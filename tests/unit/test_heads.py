@@ -19,8 +19,8 @@ from runtime.waiting import now
 from tests.fakes import FakeRuntimeApi
 
 RUNTIME = Path(__file__).parents[2] / "runtime"
-# Where the bytes of a message leave the process; python/log_output.py and web/xray.py write no HTTP.
-SENDING = {"connection.py", "response_stream.py", "web/xray.py"}
+# Where the bytes of a message leave the process; python/log_output.py and web/observation.py write no HTTP.
+SENDING = {"connection.py", "response_stream.py", "web/observation.py"}
 # "HTTP/1.1" by itself is what CGI calls the protocol. A line end by itself frames a chunk, or is looked for.
 HEAD = re.compile(r"HTTP/1\.[01]\r?\n| HTTP/1|[^\r\n\s]:? .*\r\n", re.DOTALL)
 

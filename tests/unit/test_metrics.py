@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from runtime.invocation import Invocation
-from runtime.web.metrics import UNITS, Memory, line
-from runtime.web.observation import Record, Start
+from runtime.web.observation import UNITS, Memory, Record, Start, metrics_line
 from runtime.web.processes import group_resident_bytes, resident_bytes
 from tests.fakes.children import child, killed_at_the_end
 
@@ -45,7 +44,7 @@ MEMORY = Memory(50 * MEBIBYTE, 10 * MEBIBYTE)
 
 
 def fields(made: Record, memory: Memory = MEMORY) -> dict[str, Any]:
-    text = line(made, "shop", memory)
+    text = metrics_line(made, "shop", memory)
     assert text.endswith(b"}\n")
     assert text.count(b"\n") == 1
     return json.loads(text)
@@ -96,7 +95,7 @@ def test_what_is_declared_is_there_and_of_a_unit_that_cloudwatch_knows(start: St
 
 
 def test_nothing_of_the_request_is_in_the_line() -> None:
-    text = line(record(path="/orders/secret"), "shop", Memory(1, 1))
+    text = metrics_line(record(path="/orders/secret"), "shop", Memory(1, 1))
     assert b"orders" not in text
     assert b"payload" not in text
 
@@ -131,7 +130,7 @@ def test_a_group_is_the_sum_of_its_processes(holder: subprocess.Popen[bytes]) ->
 def test_the_line_is_written_to_stdout(holder: subprocess.Popen[bytes]) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from runtime.web.metrics import writer\nfrom tests.unit.test_metrics import record\n"
+        "from runtime.web.observation import metrics_writer as writer\nfrom tests.unit.test_metrics import record\n"
         "writer('shop', lambda: int(sys.argv[2]))(record())\nwriter('shop', lambda: 0)(record())"
     )
     command = [sys.executable, "-c", code, str(Path(__file__).parents[2]), str(holder.pid)]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.web.reserved_paths import ReservedPaths
+from runtime.web.reserved import ReservedPaths
 
 PATH = "/internal/after"
 RESERVED = ReservedPaths([PATH, "/done?secret=1"])

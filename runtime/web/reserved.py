@@ -1,4 +1,10 @@
-"""Which request paths an app may take for one that is reserved: for work that only we may ask for.
+"""Paths of the app that only we may ask for, and what we ask there.
+
+Lambda freezes a function as soon as it asks for its next invocation, in the middle of whatever the app still does. With
+``FAIRLEAD_AFTER_RESPONSE_PATH`` the app is asked there once an answer is on its way, and the next invocation waits for
+what it says to that, at most until the deadline of this one. The client has its answer long before.
+
+Which request paths may an app take for a reserved one?
 
 Each server and framework reads a path in its own way. Some decode it once or twice, join slashes, resolve dot segments
 before or after that, take ``\\`` for ``/``, drop ``;parameters`` and what follows a NUL, take what follows ``//`` for a
@@ -11,12 +17,20 @@ honest client sends.
 from __future__ import annotations
 
 from ..events.target import percent_decoded
+from ..messages import HttpRequest, HttpResponse, header
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from .exchange import Exchange
+
     Segments = tuple[str, ...]
+
+UNFINISHED = "x-fairlead-unfinished"  # between the host of ``fetch`` and us: of its answer, and of our question
+FORBIDDEN = HttpResponse(
+    403, "Forbidden", (("content-type", "text/plain"), ("cache-control", "no-store")), b"403 Forbidden\n"
+)
 
 # No server decodes as often as that, and each turn costs time that a client would choose.
 MOST_READINGS = 32
@@ -25,6 +39,66 @@ SCRIPTS = (".php", ".cgi", ".fcgi", ".pl", ".py", ".asp", ".aspx", ".jsp")
 _BLANKS = dict.fromkeys((*range(33), 127))
 _SEPARATORS = _BLANKS | dict.fromkeys(map(ord, "\\;?#"), "/")
 _MORE_SEPARATORS = _SEPARATORS | {0: "/"}
+
+
+def internal_request(path: str, host: str, request_id: str = "") -> HttpRequest:
+    """Returns the request to a reserved path. ``host``: ``Config.host_header``. No client can send its last field."""
+    headers = [("host", host), ("content-length", "0"), ("user-agent", "fairlead")]
+    if request_id:
+        headers.append(("x-fairlead-request-id", request_id))
+    return HttpRequest("POST", path, headers)
+
+
+class AfterResponse:
+    """Middleware: the app is asked at ``path`` after each of its answers."""
+
+    def __init__(self, path: str, host: str) -> None:
+        self._path = path
+        self._host = host
+
+    def before(self, exchange: Exchange) -> None:
+        """Let the request pass."""
+
+    def after(self, exchange: Exchange) -> None:
+        """Have the app asked once more, when the invocation is answered."""
+        request = internal_request(self._path, self._host, exchange.invocation.request_id)
+        exchange.follow_ups = (request, *exchange.follow_ups)
+
+
+class Unfinished:
+    """Middleware for the host of ``fetch``: it is asked after an answer that says that work is left (``waitUntil``)."""
+
+    def __init__(self, path: str, host: str) -> None:
+        self._path = path
+        self._host = host
+
+    def before(self, exchange: Exchange) -> None:
+        """Let the request pass."""
+
+    def after(self, exchange: Exchange) -> None:
+        """Take the mark off the answer, and have the host asked once more if it was there."""
+        response = exchange.response
+        if response is None or header(response.headers, UNFINISHED) is None:
+            return
+        exchange.response = response._replace(headers=[line for line in response.headers if line[0] != UNFINISHED])
+        request = internal_request(self._path, self._host, exchange.invocation.request_id)
+        request = request._replace(headers=[*request.headers, (UNFINISHED, "1")])
+        exchange.follow_ups = (*exchange.follow_ups, request)
+
+
+class Reserved:
+    """Middleware: clients get 403 for the reserved ``paths``, and the app is not asked."""
+
+    def __init__(self, paths: Iterable[str], base_path: str) -> None:
+        self._paths = ReservedPaths(paths, base_path)
+
+    def before(self, exchange: Exchange) -> None:
+        """Answer a request whose path an app may take for a reserved one."""
+        if exchange.request.target.partition("?")[0] in self._paths:
+            exchange.response = FORBIDDEN
+
+    def after(self, exchange: Exchange) -> None:
+        """Let the answer pass."""
 
 
 class ReservedPaths:
