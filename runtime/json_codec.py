@@ -10,18 +10,19 @@ from .standard import standard_library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any, NoReturn
 
     _json: Any
     Scanner = Callable[[str, int], tuple[object, int]]
-    Encoder = Callable[[object], str]
+    Encoder = Callable[[object, int], Iterable[str]]
 else:
     try:
         import _json
     except ImportError:  # another Python than CPython
         _json = None
 
+_TOO_DEEP = "it is nested too deeply for JSON"
 _WHITE_SPACE = " \t\n\r"  # RFC 8259 section 2
 # CPython refuses longer decimal integers, because reading them takes quadratic time.
 _LONGEST_INTEGER = 4300
@@ -44,8 +45,13 @@ def loads(payload: bytes) -> object:
         text = payload.decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start} is not UTF-8") from None
-    start = len(text) - len(text.lstrip(_WHITE_SPACE))
-    value, end = _scan(text, start)
+    try:
+        try:
+            value, end = _scanner(text, 0)
+        except (ValueError, SystemError, StopIteration):
+            value, end = _scan_again(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     if end != len(text) and text[end:].strip(_WHITE_SPACE):
         raise ValueError(f"there is more after the JSON value, at character {end}")
     return value
@@ -56,17 +62,30 @@ def dumps(value: object) -> bytes:
 
     ``ValueError`` for what JSON cannot spell: NaN, infinities, other types than JSON's, and nesting without end.
     """
-    return utf8(_encode(_plain, value))
+    try:
+        text = "".join(_plain(value, 0))
+        return text.encode()
+    except UnicodeEncodeError:
+        return utf8(text)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
 
 
 def dumps_ascii(value: object) -> str:
     """``value`` as compact JSON in printable ASCII, hence safe in an HTTP field. ``ValueError`` as ``dumps`` has it."""
-    return _encode(_ascii, value)
+    try:
+        return "".join(_ascii(value, 0))
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
 
 
 def quote(text: str) -> bytes:
     """``text`` as a JSON string in UTF-8, with its quotation marks; a lone surrogate becomes U+FFFD."""
-    return utf8(_quote(text))
+    try:
+        quoted: str = _quote(text)
+        return quoted.encode()
+    except UnicodeEncodeError:
+        return utf8(quoted)
 
 
 def quote_large(octets: bytes) -> bytes:
@@ -92,7 +111,9 @@ def utf8(text: str) -> bytes:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
-def _scan(text: str, start: int) -> tuple[object, int]:
+def _scan_again(text: str) -> tuple[object, int]:
+    """Scan a text on which the usual way has failed: it has white space in front, a long number, or is not JSON."""
+    start = len(text) - len(text.lstrip(_WHITE_SPACE))
     try:
         try:
             return _scanner(text, start)
@@ -105,15 +126,6 @@ def _scan(text: str, start: int) -> tuple[object, int]:
             return _scanner_of_long_numbers(text, start)
     except StopIteration as error:  # how the C scanner says that no value begins here
         raise ValueError(f"there is no JSON value at character {error.value}") from None
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-def _encode(encoder: Encoder, value: object) -> str:
-    try:
-        return encoder(value)
-    except RecursionError:
-        raise ValueError("it is nested too deeply for JSON") from None
 
 
 def _integer(digits: str) -> int | str:
@@ -161,14 +173,15 @@ def _make_encoder(quoting: Callable[[str], str], ensure_ascii: bool) -> Encoder:
     if _json:
         # markers, default, encoder, indent, key_separator, item_separator, sort_keys, skipkeys, allow_nan.
         # The first argument None: no bookkeeping against cycles, which JSON texts cannot have.
-        encode = _json.make_encoder(None, _unknown, quoting, None, ":", ",", False, False, False)
-        return lambda value: "".join(encode(value, 0))
+        encoder: Encoder = _json.make_encoder(None, _unknown, quoting, None, ":", ",", False, False, False)
+        return encoder
     with standard_library:
         import json  # only where there is no _json
 
-    return json.JSONEncoder(
+    encode = json.JSONEncoder(
         ensure_ascii=ensure_ascii, check_circular=False, allow_nan=False, separators=(",", ":"), default=_unknown
     ).encode
+    return lambda value, _level: (encode(value),)
 
 
 if _json:

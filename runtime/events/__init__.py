@@ -10,12 +10,12 @@ from ..invocation import PAYLOAD_LIMIT
 from ..json_codec import loads
 from ..standard import standard_library
 from ..values import NamedTuple
-from . import alb, http_api, lattice, rest_api, shapes, trigger, warnings, websocket
+from . import api_gateway, balancers, trigger, warnings
 from .binary import LARGE
-from .options import EnvironmentConfig, EventOptions
-from .prelude import CONTENT_TYPE as STREAM_TYPE
-from .prelude import padding_for, to_prelude
-from .response import BinaryBody
+from .context import EnvironmentConfig, EventOptions
+from .fields import text
+from .response import STREAM_TYPE, BinaryBody, padding_for, to_prelude
+from .target import percent_decoded
 from .trigger import fault_of
 
 TYPE_CHECKING = False
@@ -50,7 +50,6 @@ class EventFormat(NamedTuple):
 
     name: str
     is_http: bool  # whether a client waits for an HTTP status
-    matches: Callable[[dict[str, Any]], bool]
     to_request: Callable[[Any, Invocation, EventOptions], HttpRequest]
     to_payload: Callable[[HttpResponse, object], bytes]  # the second argument is the event
     warnings: Callable[[object, HttpRequest, HttpResponse, bytes], Sequence[str]] = warnings.of_request
@@ -60,55 +59,46 @@ class EventFormat(NamedTuple):
     can_stream: bool = False  # whether the front end takes a prelude and a body that comes bit by bit
 
 
-def _trigger(name: str, matches: Callable[[dict[str, Any]], bool]) -> EventFormat:
-    return EventFormat(name, False, matches, trigger.to_request, trigger.to_payload, warnings.of_trigger)
-
-
-def _api_gateway(
-    name: str,
-    matches: Callable[[dict[str, Any]], bool],
-    to_request: Callable[[Any, Invocation, EventOptions], HttpRequest],
-    to_payload: Callable[[HttpResponse, object], bytes],
-    can_stream: bool = False,
-) -> EventFormat:
-    of_answer = warnings.of_api_gateway
-    # Of the three it is the REST API that streams, and that has types which count as binary.
-    return EventFormat(
-        name, True, matches, to_request, to_payload, of_answer, takes_base64=not can_stream, can_stream=can_stream
-    )
-
-
 ALB_LIMIT = 1024 * 1024  # of the response's JSON
 LATTICE_LIMIT = 6 * 1024 * 1024
 
-# The first that matches. The order is part of the rule: many events also match a line below their own.
-FORMATS = (
-    _trigger("authorizer", shapes.is_authorizer),
-    EventFormat("alb-multi", True, shapes.is_alb_multi, alb.to_request, alb.to_payload_multi, payload_limit=ALB_LIMIT),
-    EventFormat(
-        "alb", True, shapes.is_alb, alb.to_request, alb.to_payload_single, warnings.of_single_values, ALB_LIMIT
-    ),
-    EventFormat("websocket", True, shapes.is_websocket, trigger.to_request, websocket.to_payload),
-    EventFormat(
-        "function-url",
-        True,
-        shapes.is_function_url,
-        http_api.function_url_to_request,
-        http_api.to_payload,
-        can_stream=True,
-    ),
-    _api_gateway("http-api-2", shapes.is_payload_2, http_api.to_request, http_api.to_payload),
-    EventFormat(
-        "lattice-2", True, shapes.is_lattice_2, lattice.to_request, lattice.to_payload, payload_limit=LATTICE_LIMIT
-    ),
-    _api_gateway("http-api-1", shapes.is_http_api_1, rest_api.http_api_to_request, rest_api.to_payload),
-    _api_gateway("rest-api", shapes.is_payload_1, rest_api.to_request, rest_api.to_payload, can_stream=True),
-    EventFormat(
-        "lattice-1", True, shapes.is_lattice_1, lattice.to_request_1, lattice.to_payload, payload_limit=LATTICE_LIMIT
-    ),
-    _trigger("trigger", lambda _event: True),
+AUTHORIZER = EventFormat("authorizer", False, trigger.to_request, trigger.to_payload, warnings.of_trigger)
+ALB_MULTI = EventFormat(
+    "alb-multi", True, balancers.alb_to_request, balancers.alb_to_payload_multi, payload_limit=ALB_LIMIT
 )
-TRIGGER = FORMATS[-1]
+ALB = EventFormat(
+    "alb", True, balancers.alb_to_request, balancers.alb_to_payload_single, warnings.of_single_values, ALB_LIMIT
+)
+WEBSOCKET = EventFormat("websocket", True, trigger.to_request, trigger.websocket_to_payload)
+FUNCTION_URL = EventFormat(
+    "function-url", True, api_gateway.function_url_to_request, api_gateway.to_payload_2, can_stream=True
+)
+HTTP_API_2 = EventFormat(
+    "http-api-2", True, api_gateway.http_api_2_to_request, api_gateway.to_payload_2, warnings.of_api_gateway
+)
+LATTICE_2 = EventFormat(
+    "lattice-2", True, balancers.lattice_2_to_request, balancers.lattice_to_payload, payload_limit=LATTICE_LIMIT
+)
+HTTP_API_1 = EventFormat(
+    "http-api-1", True, api_gateway.http_api_1_to_request, api_gateway.to_payload_1, warnings.of_api_gateway
+)
+REST_API = EventFormat(
+    "rest-api",
+    True,
+    api_gateway.rest_api_to_request,
+    api_gateway.to_payload_1,
+    warnings.of_api_gateway,
+    takes_base64=False,
+    can_stream=True,
+)
+LATTICE_1 = EventFormat(
+    "lattice-1", True, balancers.lattice_1_to_request, balancers.lattice_to_payload, payload_limit=LATTICE_LIMIT
+)
+TRIGGER = EventFormat("trigger", False, trigger.to_request, trigger.to_payload, warnings.of_trigger)
+FORMATS = (
+    *(AUTHORIZER, ALB_MULTI, ALB, WEBSOCKET, FUNCTION_URL, HTTP_API_2, LATTICE_2, HTTP_API_1, REST_API, LATTICE_1),
+    TRIGGER,
+)
 
 
 def event_of(payload: bytes) -> object:
@@ -125,9 +115,48 @@ def event_of(payload: bytes) -> object:
 
 
 def detect(event: object) -> EventFormat:
-    """The format of ``event``. A trigger is what no other format claims, and whatever is not a JSON object."""
-    if isinstance(event, dict):
-        for candidate in FORMATS:
-            if candidate.matches(event):
-                return candidate
+    """The format of ``event``. A trigger is what no other format claims, and whatever is not a JSON object.
+
+    A few keys decide, the first that are there; what else an event holds never does. The order is part of the rule:
+    many events also fit a line below their own.
+    """
+    if not isinstance(event, dict):
+        return TRIGGER
+    context = event.get("requestContext")
+    if not isinstance(context, dict):
+        context = {}
+    # A REQUEST authorizer's event carries a complete HTTP request, but wants a policy for an answer.
+    if event.get("type") in ("REQUEST", "TOKEN") and ("methodArn" in event or "routeArn" in event):
+        return AUTHORIZER
+    if isinstance(context.get("elb"), dict):
+        # Only one pair of maps is there; some emulators write the other as null.
+        lists = ("multiValueHeaders", "multiValueQueryStringParameters")
+        return ALB_MULTI if any(event.get(name) is not None for name in lists) else ALB
+    # CONNECT may look like a REST API's request, MESSAGE has neither method nor path.
+    if "connectionId" in context and context.get("eventType") in ("CONNECT", "MESSAGE", "DISCONNECT"):
+        return WEBSOCKET
+    http = context.get("http")
+    if "rawPath" in event and isinstance(http, dict) and isinstance(http.get("method"), str):
+        return FUNCTION_URL if _is_function_url(event, context, http) else HTTP_API_2
+    # VPC Lattice's second format says ``version`` 2.0 as the HTTP API does.
+    if any(_is_lattice_arn(context.get(key)) for key in ("serviceArn", "targetGroupArn", "serviceNetworkArn")):
+        return LATTICE_2
+    # ``httpMethod`` and ``path`` are enough, as people write test events with nothing else. A Bedrock agent's event has
+    # ``apiPath`` instead of ``path``. Payload format 1.0 is an HTTP API that was told to look like a REST API.
+    if "path" in event and isinstance(event.get("httpMethod"), str):
+        return HTTP_API_1 if text(event.get("version")) == "1.0" else REST_API
+    if isinstance(event.get("raw_path"), str) and isinstance(event.get("method"), str):
+        return LATTICE_1
     return TRIGGER
+
+
+def _is_function_url(event: dict[str, Any], context: dict[str, Any], http: dict[str, Any]) -> bool:
+    """Told by the domain, or, where a proxy has rewritten that, by the path: only here are there two forms of it."""
+    if ".lambda-url." in text(context.get("domainName")):
+        return True
+    raw, decoded = text(event.get("rawPath")), text(http.get("path"))
+    return raw != decoded and percent_decoded(raw) == decoded
+
+
+def _is_lattice_arn(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("arn:") and ":vpc-lattice:" in value

@@ -11,8 +11,8 @@ from __future__ import annotations
 from ..errors import ContextTooLarge
 from ..json_codec import dumps_ascii, loads, quote_ascii, utf8
 from ..memo import Memo
+from ..values import NamedTuple
 from .fields import LAMBDA_CONTEXT, LEFT_OUT_FIELD, REQUEST_CONTEXT, TENANT_ID, TRACE_ID, is_safe
-from .options import EnvironmentConfig
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from ..invocation import Invocation
     from .fields import Line
-    from .options import EventOptions
 
 # Bytes of one value. API Gateway lets 10,240 bytes of a client's header through and Node reads 16,384 in all, so 6,144
 # are left: 1,024 for the other context header and 512 for trace id, tenant and forwarded fields. It also keeps the
@@ -50,17 +49,45 @@ _LAMBDA_CONTEXT = (
 )
 
 
+class EnvironmentConfig(NamedTuple):
+    """The function as its environment describes it: AWS_LAMBDA_FUNCTION_NAME and its relatives, "" when not set."""
+
+    function_name: str = ""
+    memory: str = ""  # MB
+    version: str = ""
+    log_group: str = ""
+    log_stream: str = ""
+
+
+class EventOptions(NamedTuple):
+    """How events are translated; the same for every invocation."""
+
+    events_path: str = "/events"  # where triggers are posted to
+    context_headers: bool = True  # whether the app gets the two context headers, which can be many kilobytes
+    environment: EnvironmentConfig = EnvironmentConfig()
+    base_path: str = ""  # "/api": whole segments that the app does not see in front of its paths
+    authorization_source: str = ""  # a field name in lower case: what it holds is the app's Authorization
+    host: str = "localhost"  # of a request that comes from no client, or whose event names no host
+    builds_url: bool = False  # whether the app makes a URL of Host and target, which then have to fit into one
+
+
 def context_lines(request_context: dict[str, Any], invocation: Invocation, options: EventOptions) -> list[Line]:
     """The two context headers of an HTTP event, unless the options leave them out, and the tenant.
 
     Before them what is left out, if anything is. Raises ``ContextTooLarge``.
     """
-    tenant = tenant_line(invocation)
+    tenant = tenant_line(invocation) if invocation.tenant_id else []
     if not options.context_headers:
         return tenant
-    told, of_invocation = _spelled(request_context), _lambda_context(invocation, options)
-    if told and of_invocation:
+    try:
+        told = dumps_ascii(request_context)
+        of_invocation = lambda_context(invocation, options.environment)
+    except ValueError:  # nested too deeply
+        told, of_invocation = _spelled(request_context), _lambda_context(invocation, options)
+    if 0 < len(told) <= LONGEST_VALUE and 0 < len(of_invocation) <= LONGEST_VALUE:
         return [(REQUEST_CONTEXT, told), (LAMBDA_CONTEXT, of_invocation), *tenant]
+    told = told if len(told) <= LONGEST_VALUE else ""
+    of_invocation = of_invocation if len(of_invocation) <= LONGEST_VALUE else ""
     left_out: list[str] = []
     told = told or _narrowed(request_context, left_out)
     of_invocation = of_invocation or _without_client_context(invocation, options, left_out)

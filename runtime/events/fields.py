@@ -1,11 +1,13 @@
-"""Field lines (RFC 9110 section 5): which names pass, what a value may hold, and the maps that events keep them in."""
+"""Field lines (RFC 9110 section 5): which names pass, what a value may hold, and the maps that events keep them in.
+
+At the end: what a member of an event means when its type is not the documented one.
+"""
 
 from __future__ import annotations
 
-from ..json_codec import utf8
+from ..json_codec import dumps, utf8
 from ..memo import Memo
 from ..messages import breaks_lines, is_token
-from .lenient import items, mapping, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,33 +82,32 @@ def is_safe(value: str) -> bool:
 
 def lines_of(fields: object) -> list[Line]:
     """The field lines of a map of names to a value or a list of values, in order, names and values cleaned."""
-    known = mapping(fields)
-    if _are_plain(known.values()):
-        return [(name, value.strip(" \t")) for spelled, value in known.items() if (name := _REQUEST_NAMES[spelled])]
-    return _lines_of_lists(known)
+    known: dict[str, Any] = fields if isinstance(fields, dict) else {}
+    try:
+        together = "".join(known.values())
+    except TypeError:  # there are lists
+        return _lines_of_lists(known)
+    if together.isascii() and together.isprintable():  # nearly always: then values are clean but for blanks around them
+        return [(name, value.strip(" ")) for spelled, value in known.items() if (name := _REQUEST_NAMES[spelled])]
+    return [(name, clean(value)) for spelled, value in known.items() if (name := _REQUEST_NAMES[spelled])]
 
 
 def _lines_of_lists(fields: dict[str, Any]) -> list[Line]:
-    """The same, where it is known that there are lists."""
+    """The lines of a map that has lists in it."""
     lines: list[tuple[str, Any]] = [
         (name, value)
         for spelled, values in fields.items()
         if (name := _REQUEST_NAMES[spelled])
-        for value in items(values)
+        for value in (values if isinstance(values, list) else (values,))
         if value is not None
     ]
-    if _are_plain([value for _, value in lines]):
-        return [(name, value.strip(" \t")) for name, value in lines]
-    return [(name, clean(value)) for name, value in lines]
-
-
-def _are_plain(values: Iterable[Any]) -> bool:
-    """Whether all are strings of which ``clean`` only trims the ends, as they nearly always are."""
     try:
-        together = "".join(values)
-    except TypeError:
-        return False
-    return together.isascii() and not breaks_lines(together)
+        together = "".join([value for _, value in lines])
+    except TypeError:  # numbers and the like
+        together = "\n"
+    if together.isascii() and together.isprintable():
+        return [(name, value.strip(" ")) for name, value in lines]
+    return [(name, clean(value)) for name, value in lines]
 
 
 def merged_lines(multi: object, single: object) -> list[Line]:
@@ -138,3 +139,49 @@ def end_to_end_lines(headers: Iterable[Line]) -> list[Line]:
     if breaks_lines("".join([value for _, value in lines])):
         return [line for line in lines if not breaks_lines(line[1])]
     return lines
+
+
+def answer_fields(headers: Iterable[Line]) -> tuple[dict[str, str], list[str]]:
+    """The ``end_to_end_lines`` of an answer with one value per name, and its cookies.
+
+    Several values of a name are one list to HTTP (RFC 9110 section 5.3), except for Set-Cookie.
+    """
+    fields: dict[str, str] = {}
+    cookies: list[str] = []
+    for spelled, value in headers:
+        name = _RESPONSE_NAMES[spelled]
+        if not name or "\n" in value or "\r" in value or "\0" in value:
+            continue
+        if name == "set-cookie":
+            cookies.append(value)
+        else:
+            fields[name] = f"{fields[name]}, {value}" if name in fields else value
+    return fields, cookies
+
+
+# ---- what a member of an event means when its type is not the documented one ----------------------------------------
+#
+# An event that is plainly HTTP is never treated as anything else because some member is odd: hand-written test events,
+# emulators and authorizer contexts hold nulls, numbers and lists where AWS documents strings.
+
+
+def text(value: object) -> str:
+    """A string as it is, null as "", anything else as JSON spells it."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    try:
+        return dumps(value).decode()
+    except ValueError:  # nested deeper than the encoder can go
+        return ""
+
+
+def items(value: object) -> list[object]:
+    """A list as it is, anything else as the only item of one."""
+    return value if isinstance(value, list) else [value]
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """A JSON object as it is, anything else as an empty one."""
+    return value if isinstance(value, dict) else {}

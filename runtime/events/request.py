@@ -1,4 +1,4 @@
-"""Event -> request: what is the same for every HTTP source, once its own module has found the parts."""
+"""Event -> request: what holds for every HTTP source, once its own module has found the parts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from ..standard import standard_library
 from ..values import NamedTuple
 from .binary import LargeBody, decode
 from .context import context_lines
-from .fields import TRACE_ID, clean, is_safe, without_aliases
-from .lenient import items, mapping, text
+from .fields import TRACE_ID, clean, is_safe, text, without_aliases
 from .target import without_base_path
 
 TYPE_CHECKING = False
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..invocation import Invocation
+    from .context import EventOptions
     from .fields import Line
-    from .options import EventOptions
 
 _COMMON_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 # RFC 9110 section 8.6: no Content-Length for an empty body where the method does not anticipate one.
@@ -45,23 +44,34 @@ def assemble(parts: Parts, event: dict[str, Any], invocation: Invocation, option
     """The request that ``event`` stands for. ``BadRequest`` when its method or its body cannot be sent."""
     if options.base_path or options.authorization_source:
         parts = _adapted(parts, options)
-    method = _method(parts.method)
-    body = _body(event)
-    request_context = mapping(event.get("requestContext"))
-    known = dict(parts.lines)
-    lines = parts.lines
+    method, target, lines, cookies, source_ip = parts
+    if not (isinstance(method, str) and method in _COMMON_METHODS):
+        method = _method(method)
+    body = b"" if event.get("body") in (None, "") else _body(event)
+    request_context = event.get("requestContext")
+    if not isinstance(request_context, dict):
+        request_context = {}
+    known = dict(lines)
     if not "".join(known).replace("-", "").isalnum():  # nearly always true: names are letters, digits and hyphens
         lines = without_aliases(lines)
-    headers = [("host", _host(parts.lines, request_context, options))]
+    if len(known) != len(lines):  # some names come twice, or were removed; of Host the first counts
+        known = dict(reversed(lines))
+        cookies = cookies or header_values(lines, "cookie")
+    # Exactly one host, unchecked: scanners send ``${x}``, and what to make of it is the app's business.
+    host = known.get("host") or clean(request_context.get("domainName")) or options.host
+    headers = [("host", host)]
     as_sent: list[Line] = []
     if options.builds_url:
-        parts = parts._replace(target=_with_plain_path(parts.target))
-        headers, as_sent = _checked_host(headers[0][1], request_context, options)
+        target = _with_plain_path(target)
+        headers, as_sent = _checked_host(host, request_context, options)
     headers += context_lines(request_context, invocation, options)
     headers += [line for line in lines if line[0] not in _REWRITTEN]
-    headers += _cookie_line(parts)
+    # One line (RFC 6265 section 5.4), pairs untouched. Several empty ones are none, however joined.
+    cookie = "; ".join(filter(None, cookies)) if cookies else known.get("cookie", "")
+    if cookie.strip("; "):
+        headers.append(("cookie", cookie))
     if "x-forwarded-for" not in known or "x-forwarded-proto" not in known or "x-forwarded-port" not in known:
-        headers += _forwarded_lines(parts.source_ip, known)
+        headers += _forwarded_lines(source_ip, known)
     if is_safe(invocation.trace_id):
         headers.append((TRACE_ID, invocation.trace_id))
     elif TRACE_ID in known:
@@ -69,7 +79,7 @@ def assemble(parts: Parts, event: dict[str, Any], invocation: Invocation, option
     if body or method not in _BODILESS_METHODS:
         headers.append(("content-length", str(len(body))))
     headers += as_sent  # after the context: a line about that comes right after the host (warnings.py)
-    return HttpRequest(method, parts.target, headers, body)
+    return HttpRequest(method, target, headers, body)
 
 
 def _adapted(parts: Parts, options: EventOptions) -> Parts:
@@ -98,11 +108,6 @@ def _method(value: object) -> str:
     raise BadRequest(f"the event's HTTP method {method[:40]!r} is not a token (RFC 9110 section 9.1)")
 
 
-def _host(lines: list[Line], request_context: dict[str, Any], options: EventOptions) -> str:
-    """Exactly one host, unchecked: scanners send ``${x}``, and what to make of it is the app's business."""
-    return header(lines, "host") or clean(request_context.get("domainName")) or options.host
-
-
 def _checked_host(sent: str, request_context: dict[str, Any], options: EventOptions) -> tuple[list[Line], list[Line]]:
     """A host that fits into a URL, and apart from it what the client sent if that does not."""
     with standard_library:
@@ -116,12 +121,6 @@ def _with_plain_path(target: str) -> str:
     """The target with no backslash in its path: URL parsers take one for a slash."""
     path, mark, query = target.partition("?")
     return path.replace("\\", "%5C") + mark + query
-
-
-def _cookie_line(parts: Parts) -> list[Line]:
-    """One line (RFC 6265 section 5.4), pairs untouched."""
-    cookies = "; ".join(filter(None, parts.cookies or header_values(parts.lines, "cookie")))
-    return [("cookie", cookies)] if cookies.strip("; ") else []  # several empty lines are none, however joined
 
 
 def _forwarded_lines(source_ip: object, known: dict[str, str]) -> list[Line]:
@@ -143,9 +142,7 @@ def _is_ip_address(address: str) -> bool:
 
 
 def _body(event: dict[str, Any]) -> bytes:
-    body = event.get("body")
-    if body is None or body == "":
-        return b""
+    body = event["body"]
     is_base64 = event.get("isBase64Encoded") in (True, "true")
     if isinstance(body, LargeBody):
         return body.octets if is_base64 else bytes(body.text)
@@ -164,4 +161,9 @@ def _decoded(body: object) -> bytes:
 
 def cookies_of(value: object) -> list[str]:
     """The cookies of an event that lists them apart."""
-    return [clean(cookie) for cookie in items(value) if cookie is not None]
+    cookies = value if isinstance(value, list) else [value]
+    return [
+        cookie.strip(" ") if isinstance(cookie, str) and cookie.isascii() and cookie.isprintable() else clean(cookie)
+        for cookie in cookies
+        if cookie is not None
+    ]

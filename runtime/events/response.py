@@ -1,11 +1,16 @@
-"""Response -> payload: what is the same for every HTTP source."""
+"""Response -> payload: what holds for every HTTP source; and the prelude, which goes in front of a streamed answer.
+
+https://docs.aws.amazon.com/lambda/latest/dg/response-streaming-tutorial.html
+https://docs.aws.amazon.com/apigateway/latest/developerguide/response-streaming-lambda-configure.html
+"""
 
 from __future__ import annotations
 
 from ..json_codec import dumps, quote, quote_large
 from ..memo import Memo
-from ..messages import TEXT_APPLICATION_TYPES, TEXT_SUFFIXES, header_values
+from ..messages import TEXT_APPLICATION_TYPES, TEXT_SUFFIXES, header
 from .binary import encode
+from .fields import answer_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,14 +97,6 @@ def status_description(status: int) -> dict[str, str]:
     return {"statusDescription": f"{status} {_REASONS[status]}"} if status in _REASONS else {}
 
 
-def joined(lines: list[Line]) -> dict[str, str]:
-    """One value per name; several are one list to HTTP (RFC 9110 section 5.3). Not for Set-Cookie."""
-    fields: dict[str, str] = {}
-    for name, value in lines:
-        fields[name] = f"{fields[name]}, {value}" if name in fields else value
-    return fields
-
-
 def listed(lines: list[Line]) -> dict[str, list[str]]:
     """All values per name."""
     fields: dict[str, list[str]] = {}
@@ -108,31 +105,24 @@ def listed(lines: list[Line]) -> dict[str, list[str]]:
     return fields
 
 
-def without_cookies(lines: list[Line]) -> tuple[list[Line], list[str]]:
-    """The lines that are not Set-Cookie, and the values of those that are."""
-    cookies = [value for name, value in lines if name == "set-cookie"]
-    return ([line for line in lines if line[0] != "set-cookie"] if cookies else lines), cookies
-
-
-def payload(head: dict[str, object], lines: list[Line], response: HttpResponse) -> bytes:
+def payload(head: dict[str, object], response: HttpResponse) -> bytes:
     """``head`` as JSON, with ``body`` and ``isBase64Encoded`` added.
 
     The body is put between the bytes of the rest: through the encoder it would be copied several times.
     """
     body = b"" if response.status in BODILESS else response.body
     start = dumps(head)[:-1]
-    quoted = _quoted(lines, body)
-    if quoted is not None:
-        return b"".join((start, b',"body":', quoted, b',"isBase64Encoded":false}'))
-    return b"".join((start, b',"body":"', encode(body), b'","isBase64Encoded":true}'))
-
-
-def _quoted(lines: list[Line], body: bytes) -> bytes | None:
-    """``body`` as a JSON string, or None when only base64 carries it."""
-    if len(body) >= LARGE:  # what it is as text is not kept: that would be one more copy of megabytes
-        return None if text_of(lines, body) is None else quote_large(body)
-    text = text_of(lines, body)
-    return None if text is None else quote(text)
+    if not body:
+        return start + b',"body":"","isBase64Encoded":false}'
+    text = text_of(response.headers, body)
+    if text is None:
+        return b"".join((start, b',"body":"', encode(body), b'","isBase64Encoded":true}'))
+    if len(body) < LARGE:
+        quoted = quote(text)
+    else:
+        del text  # it would be one more copy of megabytes
+        quoted = quote_large(body)
+    return b"".join((start, b',"body":', quoted, b',"isBase64Encoded":false}'))
 
 
 class BinaryBody(bytes):
@@ -155,11 +145,13 @@ def text_of(headers: Headers, body: bytes) -> str | None:
 
 
 def _is_text_type(headers: Headers) -> bool:
-    for coding in header_values(headers, "content-encoding"):
-        if coding.strip().lower() not in ("", "identity"):
+    content_type = None
+    for name, value in headers:
+        if name == "content-encoding" and value.strip().lower() not in ("", "identity"):
             return False
-    types = header_values(headers, "content-type")
-    return not types or _TEXT_TYPES[types[0]]
+        if name == "content-type" and content_type is None:
+            content_type = value
+    return content_type is None or _TEXT_TYPES[content_type]
 
 
 def _is_utf8_text(content_type: str) -> bool:
@@ -184,3 +176,34 @@ def _charset(parameters: str) -> str:
         if name.strip() == "charset":
             return value.strip(' \t"')
     return ""
+
+
+# ---- the prelude ----------------------------------------------------------------------------------------------------
+
+STREAM_TYPE = "application/vnd.awslambda.http-integration-response"
+SEPARATOR = b"\0" * 8
+# API Gateway looks for the separator in so many bytes, and answers 502 when it is not there.
+PRELUDE_LIMIT = 16 * 1024
+_WITHOUT_BODY = (*BODILESS, 205)
+# Of an answer without a body, on wish: some accounts are said to hold the connection of one (docs/not-seen-on-aws.md).
+# White space to HTML, JSON, CSS and JavaScript.
+PADDING = b"\n"
+
+
+def padding_for(head: HttpResponse, method: str = "GET") -> bytes:
+    """What may be sent as the body of an answer that has none, or ``b""``: not every answer may have one.
+
+    RFC 9110 sections 6.4.1 and 15.3.6. A coded body cannot be one byte, so that it stays empty.
+    """
+    if method == "HEAD" or head.status in _WITHOUT_BODY or header(head.headers, "content-encoding"):
+        return b""
+    return PADDING
+
+
+def to_prelude(head: HttpResponse) -> bytes:
+    """The JSON object and the eight NULs after it. One value per name: lists of them are REST APIs' alone."""
+    fields, cookies = answer_fields(head.headers)
+    prelude: dict[str, object] = {"statusCode": status_code(head), "headers": fields}
+    if cookies:
+        prelude["cookies"] = cookies
+    return dumps(prelude) + SEPARATOR

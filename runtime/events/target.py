@@ -7,7 +7,7 @@ decoded and in an encoded path); and nothing passes through a URL parser, which 
 from __future__ import annotations
 
 from ..json_codec import utf8
-from .lenient import items, mapping, text
+from .fields import items, mapping, text
 
 _UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 _PATH_CHARACTERS = _UNRESERVED + b"!$&'()*+,;=:@/"  # RFC 3986 section 3.3: pchar, and the slash
@@ -47,13 +47,20 @@ def encode_path(decoded: object) -> str:
 
 def raw_path(path: object) -> str:
     """The path of a source that leaves it as the client sent it (REST API, Function URL, ALB): byte for byte."""
+    if (
+        isinstance(path, str)
+        and "%" not in path
+        and path.isascii()
+        and not path.encode().translate(None, _RAW_PATH.kept)
+    ):
+        return path
     escaped = _RAW_PATH.apply(text(path))
     return _mend_percent(escaped) if "%" in escaped else escaped
 
 
 def raw_query(query: object) -> str:
     """A query string as the client sent it, malformed ``%`` included: servers read it, and signatures cover it."""
-    return _RAW_QUERY.apply(text(query))
+    return "" if query == "" else _RAW_QUERY.apply(text(query))
 
 
 def encode_query(multi: object, single: object) -> str:

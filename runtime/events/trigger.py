@@ -5,12 +5,14 @@ Nothing is parsed and written again on the way, so large numbers, the order of k
 
 from __future__ import annotations
 
+import binascii
+
 from ..errors import FunctionFailed
 from ..json_codec import dumps, loads, utf8
 from ..messages import HttpRequest, header
 from .context import trigger_context_lines
-from .fields import EVENT_SOURCE, LEFT_OUT_FIELD, is_safe
-from .lenient import items, mapping, text
+from .fields import EVENT_SOURCE, LEFT_OUT_FIELD, end_to_end_lines, is_safe, items, mapping, text
+from .response import status_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..invocation import Invocation
     from ..messages import HttpResponse
-    from .options import EventOptions
+    from .context import EventOptions
 
 UNKNOWN = "unknown"
 _LONGEST_MESSAGE = 4096  # bytes of the app's answer that go into an error message
@@ -186,3 +188,56 @@ def _fault_message(response: HttpResponse) -> str:
     location = header(response.headers, "location")
     target = f" to {location[:_LONGEST_MESSAGE]}" if location else ""
     return f"the app answered the event with status {response.status}{target} and an empty body; only 2xx is success"
+
+
+# ---- WebSocket API --------------------------------------------------------------------------------------------------
+#
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api.html
+# The event goes to the app as a trigger's does, the app's status and body go back. A status is an answer here, never an
+# invocation error: 403 on ``$connect`` is how an app refuses a connection.
+
+_SUBPROTOCOL = "Sec-WebSocket-Protocol"
+
+
+def websocket_to_payload(response: HttpResponse, event: object) -> bytes:
+    """``{statusCode, body}``; with the chosen subprotocol, when the app names one on ``$connect``.
+
+    A 2xx whose body is such a document already is handed on as it is: an app written for another adapter refuses a
+    connection with ``{"statusCode": 403}``, and that must not let the client in.
+    """
+    if 200 <= response.status <= 299 and _is_websocket_answer(response.body):
+        return response.body
+    return dumps(
+        {"statusCode": status_code(response), **_websocket_headers(response, event), **_websocket_body(response)}
+    )
+
+
+def _is_websocket_answer(body: bytes) -> bool:
+    if b'"statusCode"' not in body:
+        return False
+    try:
+        return type(mapping(loads(body)).get("statusCode")) is int
+    except ValueError:
+        return False
+
+
+def _websocket_headers(response: HttpResponse, event: object) -> dict[str, object]:
+    """Without the subprotocol that it asked for in the answer, a browser closes the connection (RFC 6455 section 4.1).
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/websocket-connect-route-subprotocol.html
+    """
+    chosen = header(end_to_end_lines(response.headers), "sec-websocket-protocol")
+    if not chosen or mapping(mapping(event).get("requestContext")).get("eventType") != "CONNECT":
+        return {}
+    return {"headers": {_SUBPROTOCOL: chosen}}
+
+
+def _websocket_body(response: HttpResponse) -> dict[str, object]:
+    """A frame is text or binary, whatever the answer's type says: UTF-8 is text."""
+    if not response.body:
+        return {}
+    try:
+        return {"body": response.body.decode()}
+    except UnicodeDecodeError:
+        encoded = binascii.b2a_base64(response.body, newline=False).decode()
+        return {"body": encoded, "isBase64Encoded": True}

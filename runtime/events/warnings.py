@@ -10,8 +10,8 @@ from __future__ import annotations
 from ..json_codec import utf8
 from . import trigger
 from .context import LONGEST_VALUE
-from .fields import LAMBDA_CONTEXT, LEFT_OUT_FIELD, REQUEST_CONTEXT, end_to_end_lines
-from .response import BODILESS, joined, without_cookies
+from .fields import LAMBDA_CONTEXT, LEFT_OUT_FIELD, REQUEST_CONTEXT, answer_fields
+from .response import BODILESS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def of_request(_event: object, request: HttpRequest, _response: HttpResponse, _p
 
 
 def of_api_gateway(event: object, request: HttpRequest, response: HttpResponse, payload: bytes) -> Sequence[str]:
-    """The same, and whether API Gateway may refuse the answer for the size of its header."""
+    """Returns what ``of_request`` does, and whether API Gateway may refuse the answer for the size of its header."""
     found = of_request(event, request, response, payload)
     if response.status not in BODILESS and len(payload) - len(response.body) <= _SMALL_HEAD:
         return found
@@ -61,13 +61,13 @@ def of_api_gateway(event: object, request: HttpRequest, response: HttpResponse, 
 
 def header_size(response: HttpResponse) -> int:
     """The bytes that the answer's fields take on the wire, repeated ones joined."""
-    others, cookies = without_cookies(end_to_end_lines(response.headers))
-    fields = [*joined(others).items(), *(("set-cookie", cookie) for cookie in cookies)]
-    return sum(len(name) + _LINE_FRAME + len(utf8(value)) for name, value in fields)
+    fields, cookies = answer_fields(response.headers)
+    lines = [*fields.items(), *(("set-cookie", cookie) for cookie in cookies)]
+    return sum(len(name) + _LINE_FRAME + len(utf8(value)) for name, value in lines)
 
 
 def of_single_values(event: object, request: HttpRequest, response: HttpResponse, payload: bytes) -> Sequence[str]:
-    """The same as ``of_request``, and whether cookies were cut because there is no further spelling of their name."""
+    """Returns what ``of_request`` does, and whether cookies were cut because their name has no further spelling."""
     found = of_request(event, request, response, payload)
     if len(response.headers) <= _COOKIE_SPELLINGS:
         return found
@@ -78,7 +78,7 @@ def of_single_values(event: object, request: HttpRequest, response: HttpResponse
 
 
 def of_trigger(event: object, request: HttpRequest, response: HttpResponse, payload: bytes) -> Sequence[str]:
-    """The same as ``of_request``, and whether the answer means something else than its author may think."""
+    """Returns what ``of_request`` does, and whether the answer means something else than its author may think."""
     found = of_request(event, request, response, payload)
     is_as_it_was = payload == response.body
     if payload != b"null" and not (is_as_it_was and b'"statusCode"' in payload):

@@ -12,7 +12,7 @@ fields that neither a client nor a handler can set::
 from __future__ import annotations
 
 from ..errors import FunctionFailed, InvocationFault, ResponseTooLarge
-from ..events.lenient import mapping
+from ..events.fields import mapping
 from ..invocation import PAYLOAD_LIMIT, RAW_STREAM_TYPE, Result, StreamedResult
 from ..json_codec import loads, quote_ascii
 from ..messages import HttpRequest, header

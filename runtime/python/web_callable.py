@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from ..errors import AppTimeout, ClientGone, EnvironmentLost, InvocationFault
-from ..events.lenient import mapping
+from ..events.fields import mapping
 from ..events.target import octets_of
 from ..http1 import field_text
 from ..invocation import PAYLOAD_LIMIT

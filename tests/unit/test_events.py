@@ -33,14 +33,13 @@ from runtime.events import (
     EnvironmentConfig,
     EventFormat,
     EventOptions,
-    alb,
+    balancers,
     context,
     detect,
     fields,
     padding_for,
     response,
     trigger,
-    websocket,
 )
 from runtime.invocation import Invocation
 from runtime.json_codec import loads
@@ -168,7 +167,7 @@ def test_every_file_belongs_to_a_case() -> None:
 
 def test_the_trigger_is_last_and_takes_everything() -> None:
     assert FORMATS[-1].name == "trigger"
-    assert FORMATS[-1].matches({})
+    assert detect({}) is FORMATS[-1]
     assert [candidate.name for candidate in FORMATS if candidate.is_http] == [
         *("alb-multi", "alb", "websocket", "function-url", "http-api-2", "lattice-2", "http-api-1", "rest-api"),
         "lattice-1",
@@ -192,7 +191,7 @@ def test_context_that_is_nested_too_deeply_is_left_out() -> None:
 
 def test_cookies_beyond_the_512_spellings_are_cut() -> None:
     cookies = [f"c{number}={number}" for number in range(600)]
-    spelled = alb.spelled_apart(cookies)
+    spelled = balancers.spelled_apart(cookies)
     assert list(spelled.values()) == cookies[:512]
     assert {name.lower() for name in spelled} == {"set-cookie"}
 
@@ -496,7 +495,7 @@ def test_any_response_to_a_trigger_is_json_or_a_fault(answer: HttpResponse, even
 @EXAMPLES
 @given(responses, values)
 def test_any_response_to_a_websocket_is_an_answer(answer: HttpResponse, event: object) -> None:
-    payload = json.loads(websocket.to_payload(answer, event))
+    payload = json.loads(trigger.websocket_to_payload(answer, event))
     assert 100 <= payload["statusCode"] <= 599
     body = payload.get("body", "")
     assert (base64.b64decode(body) if payload.get("isBase64Encoded") else body.encode()) == answer.body

@@ -1,0 +1,87 @@
+"""API Gateway and Function URLs: payload format 2.0 (HTTP API, Function URL) and 1.0 (REST API, HTTP API).
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
+https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
+
+========================  ==============  ===============
+source, payload format    path            query
+========================  ==============  ===============
+Function URL, 2.0         as it came      as it came
+HTTP API, 2.0             decoded         as it came
+REST API, 1.0             as it came      decoded
+HTTP API, 1.0             decoded         decoded
+========================  ==============  ===============
+"""
+
+from __future__ import annotations
+
+from .fields import answer_fields, end_to_end_lines, lines_of, mapping, merged_lines
+from .request import Parts, assemble, cookies_of
+from .response import listed, payload, status_code
+from .target import encode_path, encode_query, origin_form, raw_path, raw_query
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..invocation import Invocation
+    from ..messages import HttpRequest, HttpResponse
+    from .context import EventOptions
+
+
+def function_url_to_request(event: dict[str, Any], invocation: Invocation, options: EventOptions) -> HttpRequest:
+    """The request of a Function URL event. ``BadRequest`` when it cannot be sent."""
+    return assemble(_parts_2(event, raw_path(event.get("rawPath"))), event, invocation, options)
+
+
+def http_api_2_to_request(event: dict[str, Any], invocation: Invocation, options: EventOptions) -> HttpRequest:
+    """The request of an HTTP API event in payload format 2.0. ``BadRequest`` when it cannot be sent."""
+    return assemble(_parts_2(event, encode_path(event.get("rawPath"))), event, invocation, options)
+
+
+def rest_api_to_request(event: dict[str, Any], invocation: Invocation, options: EventOptions) -> HttpRequest:
+    """The request of a REST API event. ``BadRequest`` when it cannot be sent."""
+    return assemble(_parts_1(event, raw_path(event.get("path"))), event, invocation, options)
+
+
+def http_api_1_to_request(event: dict[str, Any], invocation: Invocation, options: EventOptions) -> HttpRequest:
+    """The request of an HTTP API event in payload format 1.0. ``BadRequest`` when it cannot be sent."""
+    return assemble(_parts_1(event, encode_path(event.get("path"))), event, invocation, options)
+
+
+def _parts_2(event: dict[str, Any], path: str) -> Parts:
+    http = mapping(mapping(event.get("requestContext")).get("http"))
+    return Parts(
+        method=http.get("method"),
+        target=origin_form(path, raw_query(event.get("rawQueryString"))),
+        lines=lines_of(event.get("headers")),
+        cookies=cookies_of(event["cookies"]) if "cookies" in event else (),
+        source_ip=http.get("sourceIp"),
+    )
+
+
+def _parts_1(event: dict[str, Any], path: str) -> Parts:
+    query = encode_query(event.get("multiValueQueryStringParameters"), event.get("queryStringParameters"))
+    return Parts(
+        method=event.get("httpMethod"),
+        target=origin_form(path, query),
+        lines=merged_lines(event.get("multiValueHeaders"), event.get("headers")),
+        source_ip=mapping(mapping(event.get("requestContext")).get("identity")).get("sourceIp"),
+    )
+
+
+def to_payload_2(response: HttpResponse, _event: object) -> bytes:
+    """The answer in payload format 2.0: one value per header name, Set-Cookie values apart."""
+    fields, cookies = answer_fields(response.headers)
+    # Always with a status: without one the service takes the whole answer for the body of a 200.
+    head: dict[str, object] = {"statusCode": status_code(response), "headers": fields}
+    if cookies:
+        head["cookies"] = cookies
+    return payload(head, response)
+
+
+def to_payload_1(response: HttpResponse, _event: object) -> bytes:
+    """The answer as a Lambda proxy response: these four keys and no other, or API Gateway calls it malformed."""
+    lines = end_to_end_lines(response.headers)
+    return payload({"statusCode": status_code(response), "multiValueHeaders": listed(lines)}, response)
