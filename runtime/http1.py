@@ -9,8 +9,8 @@ Four rules of this file:
 3. **Nothing that is left over is used.** A byte after the answer ends the life of the connection (``keep_alive``), and
    so does an answer that has no body by its status or method, and may yet be followed by one: peers send the two in
    two pieces, and the second would be read as the next answer.
-4. **The usual answer is a straight line**: head and body in one ``feed``, one search, one decoding, one split. Of a
-   head whose octets have come before, it is known already what they say.
+4. **The usual answer is a straight line**: head and body come in one ``feed`` and are read there, with one search, one
+   decoding and one split, and without an object for the body. Parsed heads are cached by their octets.
 
 Where does a body end? The first that holds (RFC 9112 6.3):
 
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     Framing = dict[str, list[str]]
-    """Of the fields that say where the answer ends, the values; [] for one that is not there."""
+    """The values of the fields that say where the answer ends. A field that is not there has no entry."""
     Head = tuple[int, str, list[tuple[str, str]], bool, int | None, str, Framing]
-    """What a head says by itself, whatever it answers: status, reason and fields; whether the peer is willing to keep
-    the connection; the body's length if a Content-Length alone tells it; and for when it does not, version and framing.
+    """A parsed head, whatever it answers: status, reason and fields; whether the peer is willing to keep the
+    connection; the body's length if a Content-Length alone tells it; and for when it does not, version and framing.
     A plain tuple, since one is made for each answer to next, where it costs a quarter of what a named one does.
     """
 
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
             """What has come of the body and was not taken yet."""
 
         def end(self) -> bytes:
-            """As ``feed``, now that no more bytes come. Raises ``ConnectionLost``."""
+            """The body, now that no more bytes come. Raises ``ConnectionLost`` when it is not complete."""
 
 
 # Apache, nginx and Node take 8 to 16 KiB of a request: what is larger than this is no head any more.
@@ -86,7 +86,7 @@ LONGEST_REMEMBERED = 320
 # A slice of what was received is an object of 200 bytes: for less than this a copy is the smaller evil.
 SMALL_PART = 512
 _HEX = b"0123456789abcdefABCDEF"
-_FRAMING_NAMES = ("transfer-encoding", "content-length", "connection")
+_FRAMING_NAMES = frozenset(("transfer-encoding", "content-length", "connection"))
 
 
 def _field_name(written: str) -> str:
@@ -119,15 +119,24 @@ def render_head(request: HttpRequest, prepared: str = "") -> bytes:
     if breaks_lines("".join(lines)):
         raise ProtocolError("a field value of the request contains CR, LF or NUL")
     lines.append("\r\n")
-    return _encoded(f"{_METHODS[method]} {target} HTTP/1.1\r\n{prepared}" + "\r\n".join(lines))
+    try:
+        return (f"{_METHODS[method]} {target} HTTP/1.1\r\n{prepared}" + "\r\n".join(lines)).encode()
+    except UnicodeEncodeError:
+        raise _not_unicode() from None
 
 
 def render_post(target: str, prepared: str, fields: Sequence[tuple[str, str]], size: int) -> bytes:
-    """The same of a POST with a body of ``size`` bytes, which has few fields that are not ``prepared``."""
+    """Render the head of a POST with a body of ``size`` bytes, which has few fields that are not ``prepared``.
+
+    Raises ``ProtocolError`` as ``render_head``.
+    """
     if not (target and target.isascii() and target.isprintable() and " " not in target):
         raise _bad_target(target)
     lines = render_lines(fields) if fields else ""
-    return _encoded(f"POST {target} HTTP/1.1\r\n{prepared}{lines}Content-Length: {size}\r\n\r\n")
+    try:
+        return f"POST {target} HTTP/1.1\r\n{prepared}{lines}Content-Length: {size}\r\n\r\n".encode()
+    except UnicodeEncodeError:
+        raise _not_unicode() from None
 
 
 def render_lines(fields: Iterable[tuple[str, str]]) -> str:
@@ -139,8 +148,11 @@ def render_lines(fields: Iterable[tuple[str, str]]) -> str:
 
 
 def render_trailers(fields: Iterable[tuple[str, str]]) -> bytes:
-    """What follows the last chunk (RFC 9112 7.1.2). Raises ``ProtocolError`` as ``render_head``."""
-    return _encoded(render_lines(fields) + "\r\n")
+    """Render trailers, which follow the last chunk (RFC 9112 7.1.2). Raises ``ProtocolError`` as ``render_head``."""
+    try:
+        return (render_lines(fields) + "\r\n").encode()
+    except UnicodeEncodeError:
+        raise _not_unicode() from None
 
 
 def _bad_target(target: str) -> ProtocolError:
@@ -148,11 +160,9 @@ def _bad_target(target: str) -> ProtocolError:
     return ProtocolError(f"a request target must be visible ASCII characters: {without_query[:200]!a}")
 
 
-def _encoded(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell
-        raise ProtocolError("a field value of the request is not Unicode text") from None
+def _not_unicode() -> ProtocolError:
+    """The error of a text with half a surrogate pair, which JSON can spell."""
+    return ProtocolError("a field value of the request is not Unicode text")
 
 
 def _method(name: str) -> str:
@@ -163,7 +173,7 @@ def _method(name: str) -> str:
 
 
 def _line_start(name: str) -> str:
-    """What a field line of a request begins with."""
+    """The beginning of a field line of a request: the name, the colon and a blank."""
     if not name or len(_field_name(name)) != len(name):
         raise ProtocolError(f"the request has a field name that is not allowed: {name[:200]!a}")
     return f"{name}: "
@@ -195,7 +205,8 @@ class ResponseReader:
     _has_promised = False  # an interim answer has announced a body, which it cannot have
     _held: bytes | bytearray = b""  # a head without its end
     _searched = 0  # no head ends before this index of it
-    _body: Body | None = None
+    _head: tuple[int, str, list[tuple[str, str]]] | None = None  # of the final answer, once it has come
+    _body: Body | None = None  # not for an answer that came whole
 
     def __init__(self, method: str, max_body: int | None = None) -> None:
         self._method = method
@@ -204,11 +215,12 @@ class ResponseReader:
     @property
     def has_head(self) -> bool:
         """The head of the final answer has come."""
-        return self._body is not None
+        return self._head is not None
 
     @property
     def head(self) -> HttpResponse:
         """The final answer without its body; only when it ``has_head``."""
+        assert self._head is not None
         return HttpResponse(*self._head)
 
     def take(self) -> bytes:
@@ -235,40 +247,49 @@ class ResponseReader:
         """The answer, or None while more bytes are needed. Interim answers (1xx) are passed over."""
         if data:
             self.started = True
-        body = self._body
-        if body is None:
-            data = self._feed_head(data)
-            body = self._body
-            if body is None:
+        if self._body is None:
+            buffer: bytes | bytearray = data
+            if self._held:
+                self._held += data
+                buffer = self._held
+            while split := _split_head(buffer, self._searched):
+                head, buffer = split
+                self._searched = 0
+                status, reason, fields, is_persistent, length, _, _ = head
+                if (
+                    length == len(buffer)
+                    and status >= 200
+                    and status not in (204, 304)
+                    and self._method not in ("HEAD", "CONNECT")
+                    and (self._max_body is None or length <= self._max_body)
+                ):  # the usual answer: all of it has come, and nothing else
+                    # A list of its own: a hook may change it, and the head is remembered.
+                    self._head = status, reason, [*fields]
+                    self.keep_alive = is_persistent and not self._has_promised
+                    self.response = HttpResponse(*self._head, buffer)
+                    return self.response
+                if self._is_final(head):
+                    break
+            else:
+                self._hold(buffer)
                 return None
-        octets = body.feed(data)
+            data = buffer
+        assert self._body
+        octets = self._body.feed(data)
         if octets is None:
             return None
-        self.keep_alive = self._persistent and not body.surplus
+        assert self._head
+        self.keep_alive = self._persistent and not self._body.surplus
         self.response = HttpResponse(*self._head, octets)
         return self.response
 
     def feed_eof(self) -> HttpResponse:
         """The answer, if its end is the connection's. Raises ``ConnectionLost`` when it is not complete."""
-        if self._body:
+        if self._body and self._head:
             self.response = HttpResponse(*self._head, self._body.end())
             return self.response
         where = "in the middle of a head" if self._held else "before its answer"
         raise ConnectionLost(f"the peer closed the connection {where}")
-
-    def _feed_head(self, data: bytes) -> bytes:
-        """Look for the final head. When it has come there is a ``_body``, and what follows the head is returned."""
-        buffer: bytes | bytearray = data
-        if self._held:
-            self._held += data
-            buffer = self._held
-        while split := _split_head(buffer, self._searched):
-            head, buffer = split
-            self._searched = 0
-            if self._is_final(head):
-                return buffer
-        self._hold(buffer)
-        return b""
 
     def _hold(self, buffer: bytes | bytearray) -> None:
         """Keep the beginning of a head, unless it is known by now that it is none."""
@@ -280,7 +301,7 @@ class ResponseReader:
             self._held = bytearray(buffer)
 
     def _is_final(self, head: Head) -> bool:
-        """Whether this is the head of the final answer; if so, how its body ends is known then."""
+        """Whether this is the head of the final answer. If so, there is a ``_body`` then, which knows where it ends."""
         status, reason, fields, self._persistent, length, version, framing = head
         if status == 101 or (self._method == "CONNECT" and 200 <= status < 300):
             raise ProtocolError(f"the answer (status {status}) changes to another protocol, which nobody asked for")
@@ -288,10 +309,10 @@ class ResponseReader:
             self._informational += 1
             if self._informational > INFORMATIONAL_LIMIT:
                 raise ProtocolError(f"more than {INFORMATIONAL_LIMIT} interim answers (1xx) came before the final one")
-            if length != 0 and (framing["content-length"] or framing["transfer-encoding"]):
+            if length != 0 and ("content-length" in framing or "transfer-encoding" in framing):
                 self._has_promised = True
             return False
-        self._head = (status, reason, [*fields])  # a list of its own: a hook may change it, and the head is remembered
+        self._head = status, reason, [*fields]
         if self._method == "HEAD" or status in (204, 304):
             # The fields may announce a body to HEAD and 304 and lawfully none comes; but one that comes all the same,
             # a moment later, cannot be told from the next answer. Under 204 without any field gunicorn's threads, for
@@ -319,7 +340,7 @@ def _split_head(buffer: bytes | bytearray, searched: int) -> tuple[Head, bytes] 
 
 
 def _usual_head(octets: bytes | bytearray) -> Head | None:
-    """The head that ``octets`` are, without the empty line; or None when it takes the whole of the rules to tell."""
+    """Parse ``octets``, a head without its empty line. None: it is one for ``_split_unusual_head``."""
     try:
         lines = octets.decode().split("\r\n")
     except UnicodeDecodeError:
@@ -331,7 +352,7 @@ _USUAL_HEADS: Memo[bytes, Head | None] = Memo(_usual_head, count=64, length=LONG
 
 
 def _split_unusual_head(buffer: bytes | bytearray, searched: int) -> tuple[Head, bytes] | None:
-    """The same by the whole of the rules: a head ends with the first line end that an empty line follows."""
+    """Split as ``_split_head``, by all the rules: a head ends with the first line end that an empty line follows."""
     end = buffer.find(b"\n\r\n", searched)
     bare = buffer.find(b"\n\n", searched, end + 1 if end >= 0 else len(buffer))
     if end < 0 and bare < 0:
@@ -387,31 +408,26 @@ _STATUS_LINES = Memo(_status_line, count=500, length=99)
 
 
 def _head_of(lines: list[str]) -> Head:
-    """What the lines of a head say by themselves. Raises ``ProtocolError``, but not for how the body ends."""
+    """Parse the lines of a head. Raises ``ProtocolError``, but not for how the body ends."""
     version, status, reason = _STATUS_LINES[lines[0]]
-    fields, framing = _fields(lines[1:])
-    return status, reason, fields, _is_persistent(version, framing["connection"]), _length(framing), version, framing
-
-
-def _fields(lines: list[str]) -> tuple[list[tuple[str, str]], Framing]:
-    """Names and values of the field lines in order, and the values of those that say where the answer ends."""
-    fields = []
-    framing: Framing = {"transfer-encoding": [], "content-length": [], "connection": []}
-    for line in lines:
+    fields: list[tuple[str, str]] = []
+    framing: Framing = {}
+    for line in lines[1:]:
         written, colon, value = line.partition(":")
         name = _FIELD_NAMES[written]
         if name and colon:
             value = value.strip(" \t")
             fields.append((name, value))
-            if name in framing:
-                framing[name].append(value)
+            if name in _FRAMING_NAMES:
+                framing.setdefault(name, []).append(value)
         elif line[0] in " \t":
-            return _fields(_unfolded(lines))
-    return fields, framing
+            return _head_of([lines[0], *_unfolded(lines[1:])])
+    is_persistent = _is_persistent(version, framing["connection"]) if "connection" in framing else version == "HTTP/1.1"
+    return status, reason, fields, is_persistent, _length(framing), version, framing
 
 
 def _unfolded(lines: list[str]) -> list[str]:
-    """Each line that begins with a blank put at the end of the one before, all blanks between them made one."""
+    """Put each line that begins with a blank at the end of the one before; all blanks between them become one."""
     if lines[0][0] in " \t":
         raise ProtocolError("the first field line of the answer begins with a blank")
     parts = "\n".join(lines).replace("\n\t", "\n ").split("\n ")
@@ -419,17 +435,15 @@ def _unfolded(lines: list[str]) -> list[str]:
 
 
 def _is_persistent(version: str, connection: list[str]) -> bool:
-    """Whether the peer is willing to keep the connection (RFC 9112 9.3)."""
-    if not connection:
-        return version == "HTTP/1.1"
+    """Whether the peer is willing to keep the connection, by its Connection fields (RFC 9112 9.3)."""
     options = [option.strip(" \t").lower() for value in connection for option in value.split(",")]
     return "close" not in options and (version == "HTTP/1.1" or "keep-alive" in options)
 
 
 def _length(framing: Framing) -> int | None:
     """The length of the body, if a Content-Length alone tells it: one, and a number."""
-    lengths = framing["content-length"]
-    if len(lengths) != 1 or framing["transfer-encoding"]:
+    lengths = framing.get("content-length")
+    if not lengths or len(lengths) != 1 or "transfer-encoding" in framing:
         return None
     digits = lengths[0]
     return int(digits) if len(digits) <= LENGTH_DIGITS and digits.isascii() and digits.isdigit() else None
@@ -437,7 +451,7 @@ def _length(framing: Framing) -> int | None:
 
 def _body_without_length(version: str, framing: Framing, limit: int | None) -> Body:
     """The body that a head announces in another way than by its length. Raises ``ProtocolError``."""
-    codings, lengths = framing["transfer-encoding"], framing["content-length"]
+    codings, lengths = framing.get("transfer-encoding"), framing.get("content-length")
     if not codings:
         if lengths:
             raise ProtocolError(f"the answer has Content-Length {', '.join(lengths)[:100]!r}; it must be one number")
