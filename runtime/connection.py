@@ -1,17 +1,19 @@
 """One keep-alive connection to one address: it sends a request and returns the complete answer.
 
 The only module that touches network sockets, and the only one where an ``OSError`` of theirs becomes an
-``ExchangeError``. The bytes are http1's business.
+``ExchangeError``. The bytes are http1's business. ``Connection._exchange`` is the way of every exchange, from top to
+bottom: the usual one (socket open, request small, answer there with the first receive) makes seven Python calls.
 
 Three rules:
 
 1. **One send and one receive** for a message that is small, which most are: each further system call costs microseconds
    and a wake-up of the peer.
-2. **Nothing is sent on a connection that is known to be dead**, or likely to be: before each request a look
-   (``poll``) tells whether the peer has closed it, and one that was idle for long is not tried. The look leaves a
-   gap, so a request with an idempotent method (RFC 9110 9.2.2) is sent once more when its reused connection died
-   without a byte of an answer. A POST never is: it may have been processed. The gap lets late bytes through as well:
-   a peer that was once seen to send some which belong to no answer gets a connection for each request from then on.
+2. **Nothing is sent on a connection that is known to be dead**, or likely to be: before each request ``poll`` tells
+   whether the peer has closed it, and one that was idle for long is not tried. The peer may still close it right
+   after the ``poll``, so a request with an idempotent method (RFC 9110 9.2.2) is sent once more when its reused
+   connection died without a byte of an answer. A POST never is: it may have been processed. Late bytes may come right
+   after the ``poll`` as well: a peer that was once seen to send bytes which belong to no answer gets a connection for
+   each request from then on.
 3. **The socket stays blocking**, while there is one invocation at a time. ``settimeout`` would make it non-blocking
    inside: one more system call for each of ours, and MSG_WAITALL would return early. With a deadline it has a fixed
    SO_RCVTIMEO, after which the clock is looked at, and the last second is waited for in ``poll``. SO_RCVTIMEO alone
@@ -35,7 +37,8 @@ from .waiting import LONGEST_WAIT_S, NEVER, Blocking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+    from typing import Any
 
     from .waiting import Interests, Waiting
 
@@ -43,8 +46,8 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 # One segment is worth a copy: below this a body is joined to its head.
 JOIN_LIMIT = 16 * 1024
 RECEIVE_SIZE = 64 * 1024
-# The same of an answer that is passed on while more of it is there already: fewer calls on both sides. The allocator
-# keeps a block of this size (docs/decisions/0008), so it costs no page faults.
+# For an answer that is passed on while more of it is there already: fewer calls on both sides. The allocator keeps a
+# block of this size (docs/decisions/0008), so it costs no page faults.
 STREAM_SIZE = 512 * 1024
 # After so much in one go more is likely to be there; after less, waiting at once is cheaper than a receive that fails.
 FLOWING = 16 * 1024
@@ -52,15 +55,19 @@ FLOWING = 16 * 1024
 CHUNK = 1024 * 1024
 # How long a receive blocks before the clock is looked at again.
 PATIENCE_S = 0.5
+# With less than this a limit would be none: 0 microseconds mean that there is no limit.
+SHORTEST_WAIT_S = 0.001
+# With less time left than this, ``poll`` waits for the answer: it is exact.
+EXACT_WAIT_S = 2 * PATIENCE_S
+# How long it blocks where a signal handler in Python is waiting to be called. A signal that comes between the last
+# bytecode and the receive call does not interrupt that call, and would be noticed only when it returns.
+WATCHFUL_S = 0.05
 # A Unix socket whose backlog is full says so at once, where TCP waits.
 BACKLOG_PAUSE_S = 0.001
-# The same where a signal handler in Python is waiting to be called. A signal that comes between the last bytecode and
-# the receive call does not interrupt that, and would be noticed only when the call returns.
-WATCHFUL_S = 0.05
 
 
 class Connection:
-    """To ``host`` and ``port``, or to the Unix socket that ``host`` is the absolute path of.
+    """A connection to ``host`` and ``port``, or to the Unix socket that ``host`` is the absolute path of.
 
     Opened when first used, and again when it was lost or idle for ``idle_limit_s``. ``waiting`` is how it waits.
     ``is_repeating``: an idempotent request is sent once more by rule 2; else that is left to the caller.
@@ -84,6 +91,7 @@ class Connection:
         self._blocks = not self._waiting.suspends
         self._readable: Interests = ()  # what is mostly waited for, as ``Waiting`` wants it
         self._either: Interests = ()
+        self._look: Callable[[float], object]  # with 0: whether it is readable; exists when the socket does
         self._is_flowing = False  # of an answer that is passed on, more is likely to be there already
         self._timed = 0.0  # after how many seconds a receive on the open socket returns at the latest; 0: never
         self.has_ended_answer = False
@@ -96,25 +104,21 @@ class Connection:
         """Called when it has, once."""
         self._is_sound = True  # of the current exchange, the whole request was sent, and nothing came before that
 
-    async def exchange(
+    def exchange(
         self, request: HttpRequest, deadline: float | None = None, max_body: int | None = None
-    ) -> HttpResponse:
-        """``exchange_bytes`` for a request value."""
-        reader = await self._answered(request.method, render_head(request), request.body, deadline, max_body)
-        assert reader.response is not None
-        return reader.response
+    ) -> Coroutine[Any, Any, HttpResponse]:
+        """``exchange_bytes`` for a request value. Raises ``ProtocolError`` at once when that cannot be rendered."""
+        return self._exchange(ResponseReader(request.method, max_body), render_head(request), request.body, deadline)
 
-    async def exchange_bytes(
+    def exchange_bytes(
         self, method: str, head: bytes, body: bytes = b"", deadline: float | None = None, max_body: int | None = None
-    ) -> HttpResponse:
+    ) -> Coroutine[Any, Any, HttpResponse]:
         """Send a rendered request, return the answer to it.
 
         ``deadline`` is in epoch seconds, None is no limit. Raises ``ExchangeError``; ``ConnectRefused`` alone means
         that nothing was sent.
         """
-        reader = await self._answered(method, head, body, deadline, max_body)
-        assert reader.response is not None
-        return reader.response
+        return self._exchange(ResponseReader(method, max_body), head, body, deadline)
 
     async def begin(
         self, request: HttpRequest, deadline: float | None = None, max_body: int | None = None
@@ -123,8 +127,9 @@ class Connection:
 
         The rest is the caller's to ``receive``. Nothing else may be sent until the answer is complete.
         """
-        head = render_head(request)
-        return await self._answered(request.method, head, request.body, deadline, max_body, is_head_enough=True)
+        reader = ResponseReader(request.method, max_body)
+        await self._exchange(reader, render_head(request), request.body, deadline, is_head_enough=True)
+        return reader
 
     async def receive(self, reader: ResponseReader, deadline: float | None, watched: int) -> None:
         """Receive more of an answer that was begun, as soon as there is more. Raises as ``exchange``.
@@ -144,7 +149,7 @@ class Connection:
                 except OSError as error:
                     raise ConnectionLost(f"{self} reset the connection: {error}") from error
                 self._is_flowing = len(data) >= FLOWING
-                self._feed(reader, data)
+                self._feed(reader, data, time.time())
                 return
         except BaseException:
             self.close()
@@ -155,7 +160,12 @@ class Connection:
 
         Raises ``ConnectRefused``. That the app did not take the request is seen with the answer.
         """
-        self._is_sound = self._send(self._socket or await self._open(None), render_head(request))
+        sock = self._socket or await self._open(None)
+        try:
+            sock.sendall(render_head(request))
+            self._is_sound = True
+        except OSError as error:
+            self._is_sound = self._not_taken(error)
         return ResponseReader(request.method)
 
     @property
@@ -187,7 +197,7 @@ class Connection:
 
     async def connect(self, deadline: float | None = None) -> None:
         """Open the connection if it is not. Raises ``ConnectRefused`` or ``ExchangeTimeout``."""
-        if not self._is_usable():
+        if not self._is_usable(time.time()):
             await self._open(deadline)
 
     async def park(self, head: bytes) -> None:
@@ -210,7 +220,7 @@ class Connection:
             self._socket = None
 
     async def wait(self, events: int, deadline: float | None = None) -> int:
-        """Which of the events have come true of the open socket; 0 when the deadline was first.
+        """Wait for one of ``events`` (of ``select.poll``) on the open socket. Returns the true ones; 0 at the deadline.
 
         Raises ``ConnectionLost`` when it is closed, and ``ExchangeTimeout`` when the deadline is over already.
         """
@@ -219,20 +229,17 @@ class Connection:
         ready = await self._waiting.ready(((self.lent().fileno(), events),), deadline)
         return ready[0][1] if ready else 0
 
-    def _is_usable(self) -> bool:
+    def _is_usable(self, now: float) -> bool:
         """Whether an open connection is there that the peer has not closed, as far as can be known now."""
         self._is_idle = False
         if self._socket is None:
             return False
-        if abs(time.time() - self._used_at) >= self._idle_limit_s:
-            self.close()
-            return False
-        if not self._waiting.has_come(self._readable):
+        if not self._look(0) and abs(now - self._used_at) < self._idle_limit_s:
             return True
-        # The end of the stream, or bytes that nobody asked for: they must not become the next answer.
+        # Idle for long; the end of the stream; or bytes that nobody asked for: they must not become the next answer.
         try:
             has_surplus = self._socket.recv(1, socket.MSG_DONTWAIT) != b""
-        except OSError:  # reset
+        except OSError:  # nothing; or reset
             has_surplus = False
         self.close()
         if has_surplus:
@@ -244,30 +251,51 @@ class Connection:
             self.on_surplus()
         self._keeps = False
 
-    async def _answered(
-        self,
-        method: str,
-        head: bytes,
-        body: bytes,
-        deadline: float | None,
-        max_body: int | None,
-        is_head_enough: bool = False,
-    ) -> ResponseReader:
-        """Send, and receive the answer or its head; once more when that is allowed."""
-        may_repeat, was_lost = self._is_usable() and method in IDEMPOTENT and self._is_repeating, False
+    async def _exchange(
+        self, reader: ResponseReader, head: bytes, body: bytes, deadline: float | None, is_head_enough: bool = False
+    ) -> HttpResponse:
+        """Send, and receive the answer, or its head; once more when that is allowed."""
+        now = time.time()
+        may_repeat, was_lost = self._is_usable(now) and reader.method in IDEMPOTENT and self._is_repeating, False
         while True:
-            reader = ResponseReader(method, max_body)
             try:
-                sock = self._socket or await self._open(deadline)
-                if self._blocks:
-                    self._limit_waits(sock, deadline)
+                sock = self._socket
+                if sock is None:
+                    sock, now = await self._open(deadline), self._used_at
+                limit_s = PATIENCE_S if deadline is not None else WATCHFUL_S if self.while_idle else self._timed
+                if self._timed != limit_s and self._blocks:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(limit_s))
+                    self._timed = limit_s
+                if deadline is not None and deadline - now < SHORTEST_WAIT_S:
+                    raise ExchangeTimeout("the deadline has passed")
                 if len(head) + len(body) < JOIN_LIMIT:
-                    self._is_sound = self._send(sock, head + body if body else head)
+                    try:
+                        sock.sendall(head + body if body else head)
+                        self._is_sound = True
+                    except OSError as error:
+                        self._is_sound = self._not_taken(error)
                 else:
                     self._is_sound = await self._send_large(sock, reader, head, body, deadline)
+                    now = time.time()
                 while reader.response is None and not (is_head_enough and reader.has_head):
-                    await self._receive(sock, reader, deadline)
-                return reader
+                    size, flags = RECEIVE_SIZE, 0
+                    if reader.missing:
+                        size, flags = min(reader.missing, CHUNK), int(socket.MSG_WAITALL)
+                    if not self._blocks or (deadline is not None and deadline - now < EXACT_WAIT_S):
+                        await self._await_data(self._readable, deadline)
+                        flags = int(socket.MSG_DONTWAIT)
+                    try:
+                        data = sock.recv(size, flags)
+                    except BlockingIOError:  # PATIENCE_S are over, or WATCHFUL_S
+                        now = time.time()
+                        if self.while_idle:
+                            self.while_idle()
+                        continue
+                    except OSError as error:
+                        raise ConnectionLost(f"{self} reset the connection: {error}") from error
+                    now = time.time()
+                    self._feed(reader, data, now)
+                return reader.response or reader.head
             except BaseException as error:  # a signal handler's exit included: half an exchange is never taken up again
                 self.close()
                 if was_lost and isinstance(error, ConnectRefused):
@@ -293,6 +321,7 @@ class Connection:
             raise ConnectRefused(f"{self} refused the connection: {error}") from error
         self._socket = sock
         self._readable, self._either = ((sock.fileno(), select.POLLIN),), ()
+        self._look = self._waiting.looking(sock.fileno())
         self._timed = 0.0
         self._used_at = time.time()
         return sock
@@ -316,27 +345,11 @@ class Connection:
                 raise OSError(error, posix.strerror(error))
         sock.setblocking(True)  # what is small is sent in one go, and never waits
 
-    def _limit_waits(self, sock: socket.socket, deadline: float | None) -> None:
-        """Let no receive on ``sock`` block for much longer than what there is to look at allows."""
-        limit_s = self._timed
-        if deadline is not None:
-            _remaining(deadline)
-            limit_s = PATIENCE_S
-        elif self.while_idle:
-            limit_s = WATCHFUL_S
-        if self._timed != limit_s:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(limit_s))
-            self._timed = limit_s
-
-    def _send(self, sock: socket.socket, octets: bytes) -> bool:
-        """Send what is small. Returns whether the peer took it; when it did not it may have answered before."""
-        try:
-            sock.sendall(octets)
-        except BlockingIOError:
+    def _not_taken(self, error: OSError) -> bool:
+        """False, since the peer has closed its end; it may have answered before. Raises ``ExchangeTimeout``."""
+        if isinstance(error, BlockingIOError):
             raise ExchangeTimeout(f"{self} did not take the request in time") from None
-        except OSError:
-            return False
-        return True
+        return False
 
     async def _send_large(
         self, sock: socket.socket, reader: ResponseReader, head: bytes, body: bytes, deadline: float | None
@@ -362,32 +375,14 @@ class Connection:
                     except BlockingIOError:
                         continue
                     self._is_sound = False
-                    self._feed(reader, data)
+                    self._feed(reader, data, time.time())
                     if reader.response:
                         return False
         except OSError:  # closed or reset by a peer that may have answered first: what it said is read next
             return False
         return True
 
-    async def _receive(self, sock: socket.socket, reader: ResponseReader, deadline: float | None) -> None:
-        """Wait for some of the answer."""
-        missing = reader.missing
-        size = min(missing, CHUNK) if missing else RECEIVE_SIZE
-        flags = int(socket.MSG_WAITALL) if missing else 0
-        if not self._blocks or (deadline is not None and deadline - time.time() < 2 * PATIENCE_S):
-            await self._await_data(self._readable, deadline)
-            flags = int(socket.MSG_DONTWAIT)
-        try:
-            data = sock.recv(size, flags)
-        except BlockingIOError:  # PATIENCE_S are over, or WATCHFUL_S
-            if self.while_idle:
-                self.while_idle()
-            return
-        except OSError as error:
-            raise ConnectionLost(f"{self} reset the connection: {error}") from error
-        self._feed(reader, data)
-
-    def _feed(self, reader: ResponseReader, data: bytes) -> None:
+    def _feed(self, reader: ResponseReader, data: bytes, now: float) -> None:
         """Hand the bytes to the reader, and see what becomes of the connection when the answer is complete."""
         if data:
             reader.feed(data)
@@ -395,7 +390,7 @@ class Connection:
             reader.feed_eof()
             self.has_ended_answer = True
         if reader.response:
-            self._used_at = time.time()
+            self._used_at = now
             self._is_idle = True
             if not (self._is_sound and self._keeps and reader.keep_alive):
                 self.close()
@@ -431,7 +426,7 @@ def _family(host: str) -> int:
 
 
 def address_of(text: str) -> tuple[str, int]:
-    """``host:port`` taken apart, as AWS_LAMBDA_RUNTIME_API has it. Raises ``ProtocolError``."""
+    """Host and port of ``host:port``, the form of AWS_LAMBDA_RUNTIME_API. Raises ``ProtocolError``."""
     host, colon, port = text.rpartition(":")
     if not (colon and host and port.isascii() and port.isdigit()):
         raise ProtocolError(f"{text!r} is not host:port")
@@ -439,9 +434,9 @@ def address_of(text: str) -> tuple[str, int]:
 
 
 def _remaining(deadline: float) -> float:
-    """Seconds until ``deadline``; raises ``ExchangeTimeout`` when it has passed, since 0 would mean no limit at all."""
+    """Seconds until ``deadline``. Raises ``ExchangeTimeout`` when it has passed."""
     remaining = deadline - time.time()
-    if remaining < 0.001:
+    if remaining < SHORTEST_WAIT_S:
         raise ExchangeTimeout("the deadline has passed")
     return min(remaining, LONGEST_WAIT_S)
 

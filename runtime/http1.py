@@ -199,8 +199,10 @@ class ResponseReader:
     """The answer is complete, and the connection may be used again."""
     response: HttpResponse | None = None
     """The answer, once it is complete."""
+    missing = 0
+    """How many bytes are missing for certain, so that exactly so many may be waited for; 0: that is unknown."""
 
-    # On the class, like those three: a reader is made for each exchange, and most never set these.
+    # On the class, like those four: a reader is made for each exchange, and most never set these.
     _informational = 0
     _has_promised = False  # an interim answer has announced a body, which it cannot have
     _held: bytes | bytearray = b""  # a head without its end
@@ -209,7 +211,7 @@ class ResponseReader:
     _body: Body | None = None  # not for an answer that came whole
 
     def __init__(self, method: str, max_body: int | None = None) -> None:
-        self._method = method
+        self.method = method
         self._max_body = max_body
 
     @property
@@ -238,11 +240,6 @@ class ResponseReader:
         """Bytes came with the complete answer that are no part of it, although its end was plain to both sides."""
         return bool(self._body and self._body.surplus and self._persistent)
 
-    @property
-    def missing(self) -> int:
-        """How many bytes are missing for certain, so that exactly so many may be waited for; 0: that is unknown."""
-        return self._body.missing if self._body else 0
-
     def feed(self, data: bytes) -> HttpResponse | None:
         """The answer, or None while more bytes are needed. Interim answers (1xx) are passed over."""
         if data:
@@ -260,7 +257,7 @@ class ResponseReader:
                     length == len(buffer)
                     and status >= 200
                     and status not in (204, 304)
-                    and self._method not in ("HEAD", "CONNECT")
+                    and self.method not in ("HEAD", "CONNECT")
                     and (self._max_body is None or length <= self._max_body)
                 ):  # the usual answer: all of it has come, and nothing else
                     # A list of its own: a hook may change it, and the head is remembered.
@@ -276,6 +273,7 @@ class ResponseReader:
             data = buffer
         assert self._body
         octets = self._body.feed(data)
+        self.missing = self._body.missing
         if octets is None:
             return None
         assert self._head
@@ -303,7 +301,7 @@ class ResponseReader:
     def _is_final(self, head: Head) -> bool:
         """Whether this is the head of the final answer. If so, there is a ``_body`` then, which knows where it ends."""
         status, reason, fields, self._persistent, length, version, framing = head
-        if status == 101 or (self._method == "CONNECT" and 200 <= status < 300):
+        if status == 101 or (self.method == "CONNECT" and 200 <= status < 300):
             raise ProtocolError(f"the answer (status {status}) changes to another protocol, which nobody asked for")
         if status < 200:
             self._informational += 1
@@ -313,7 +311,7 @@ class ResponseReader:
                 self._has_promised = True
             return False
         self._head = status, reason, [*fields]
-        if self._method == "HEAD" or status in (204, 304):
+        if self.method == "HEAD" or status in (204, 304):
             # The fields may announce a body to HEAD and 304 and lawfully none comes; but one that comes all the same,
             # a moment later, cannot be told from the next answer. Under 204 without any field gunicorn's threads, for
             # one, send what a WSGI app gives. A new connection costs 0.1 ms.

@@ -19,7 +19,7 @@ from .waiting import NEVER, patience
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator, Iterable
+    from collections.abc import Callable, Coroutine, Generator, Iterable
     from typing import Any
 
     from .waiting import Interests, Ready
@@ -46,14 +46,11 @@ class Multiplexer:
         """As ``Waiting`` has it."""
         return (yield interests, until)
 
-    def has_come(self, interests: Interests) -> bool:
-        """As ``Waiting`` has it. What the kernel looks for would have come with this turn's events."""
-        ((descriptor, events),) = interests
-        if self._told.get(descriptor) == events:
-            return False
-        look = select.poll()
-        look.register(descriptor, events)
-        return bool(look.poll(0))
+    def looking(self, descriptor: int) -> Callable[[float], object]:
+        """Asks the kernel only where it does not look by itself: else the event would have come with this turn's."""
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return lambda timeout: self._told.get(descriptor) != select.POLLIN and poll.poll(timeout)
 
     async def sleep(self, seconds: float) -> None:
         """As ``Waiting`` has it."""

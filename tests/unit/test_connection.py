@@ -146,7 +146,7 @@ def test_one_connection_serves_many_exchanges(peer_of) -> None:
 def wait_for_end_of_stream(asked: Asked) -> None:
     connection = asked.connection
     limit = time.monotonic() + 30
-    while connection._socket is not None and connection._is_usable():
+    while connection._socket is not None and connection._is_usable(time.time()):
         finished(asked.waiting, asked.waiting.sleep(0.001))  # a turn, in which it is heard of
         assert time.monotonic() < limit
 
