@@ -1,17 +1,17 @@
 """The Runtime API as calls: next, respond, fail, fail_init, and stream for an answer that is sent while it is made
 (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html).
 
-What each status means here:
+Each status means:
 
 ====================  ============================================================================================
-next: 200             an invocation; anything else, or none at all: ``RuntimeApiFault``, the process ends
-post: 2xx             taken
+next: 200             an invocation; anything else, or no answer: ``RuntimeApiFault``, and the process ends
+post: 2xx             accepted
 post: 400, 403, 410   the platform no longer wants it (a stale id, a wrong state, timed out): logged, the loop goes on
 post: 413             too large; the platform has told the caller already: logged, never followed by an error post
 post: other           "500: container error, non-recoverable state, the runtime should exit promptly"
 ====================  ============================================================================================
 
-What a single invocation needs may wait, and is a coroutine (waiting.py); what begins or ends the process is not.
+Whatever waits during an invocation is a coroutine (waiting.py). What begins or ends the process is a plain function.
 
 There is no read timeout on next: between invocations the environment is frozen, for hours at a time. Proxy variables of
 the environment do not concern this connection, and redirects are not followed.
@@ -53,27 +53,36 @@ from .waiting import now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+    from typing import Any
 
     from .logs import Log
     from .response_stream import ResponseStream
     from .waiting import Waiting
 
-# Nobody wants this answer any more, but the next invocation is served all the same.
+# Statuses of a post that was refused, after which the next invocation is served all the same.
 REFUSED_BUT_ALIVE = frozenset({400, 403, 410, 413})
 EXCERPT = 300
 JSON = "application/json"
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-# As a ``ResponseReader`` has them, and the last ones in the order of an ``Invocation``.
-_REQUEST_ID, _DEADLINE_MS = REQUEST_ID.lower(), DEADLINE_MS.lower()
-_REST = tuple(
+# In lower case, as a ``ResponseReader`` spells names.
+_REQUEST_ID, _DEADLINE_MS, _FUNCTION_ARN, _TRACE_ID, _CLIENT_CONTEXT, _COGNITO_IDENTITY, _TENANT_ID, _INVOCATION_ID = (
     name.lower()
-    for name in (FUNCTION_ARN, TRACE_ID, CLIENT_CONTEXT, COGNITO_IDENTITY, TENANT_ID, INVOCATION_ID, "Content-Type")
+    for name in (
+        REQUEST_ID,
+        DEADLINE_MS,
+        FUNCTION_ARN,
+        TRACE_ID,
+        CLIENT_CONTEXT,
+        COGNITO_IDENTITY,
+        TENANT_ID,
+        INVOCATION_ID,
+    )
 )
 
 
 class RuntimeApi:
-    """The Runtime API at ``address`` (host:port) on one keep-alive connection."""
+    """A client of the Runtime API at ``address`` (host:port), on one keep-alive connection."""
 
     def __init__(self, address: str, log: Log, waiting: Waiting | None = None) -> None:
         self._address = address
@@ -102,23 +111,20 @@ class RuntimeApi:
         self._connection.while_idle = None
         return invocation_from(response)
 
-    async def respond(self, invocation: Invocation, result: Result | StreamedResult) -> None:
+    def respond(self, invocation: Invocation, result: Result | StreamedResult) -> Coroutine[Any, Any, None]:
         """Answer the invocation. Once this has begun the invocation can no longer be failed."""
         if isinstance(result, StreamedResult):
-            await self._stream(invocation, result)
-            return
+            return self._stream(invocation, result)
         path = RESPONSE_PATH % _segment(invocation.request_id)
         try:
             head = render_post(path, self._typed[result.content_type], _echo(invocation), len(result.payload))
         except ProtocolError as error:  # nothing was sent, so it can still be reported
-            await self.fail(invocation, _unsendable(str(error)))
-        else:
-            await self._post(invocation, head, result.payload)
+            return self.fail(invocation, _unsendable(str(error)))
+        return self._post(invocation, head, result.payload)
 
     async def fail(self, invocation: Invocation, fault: InvocationFault) -> None:
         """Report the invocation as failed, and log it."""
-        if not fault.is_logged:
-            self._log("ERROR", f"{fault.error_type}: {fault.message}", invocation.request_id)
+        self._log_fault(fault, invocation.request_id)
         with standard_library:
             from .report import error_document, xray_cause  # 0.2 ms of a start that mostly goes well
 
@@ -130,8 +136,6 @@ class RuntimeApi:
 
     def fail_init(self, fault: Fault) -> None:
         """Report that the function cannot start, and log it. The process is about to exit: nothing is raised."""
-        if not fault.is_logged:
-            self._log("ERROR", f"{fault.error_type}: {fault.message}")
         self._report(INIT_ERROR_PATH, fault)
 
     def await_restore(self) -> None:
@@ -153,12 +157,11 @@ class RuntimeApi:
 
     def fail_restore(self, fault: Fault) -> None:
         """Report that the restored function cannot start, and log it. Nothing is raised, as for ``fail_init``."""
-        if not fault.is_logged:
-            self._log("ERROR", f"{fault.error_type}: {fault.message}")
         self._report(RESTORE_ERROR_PATH, fault)
 
     def _report(self, path: str, fault: Fault) -> None:
-        """Post what keeps the function from starting."""
+        """Log and post a fault that keeps the function from starting."""
+        self._log_fault(fault)
         with standard_library:
             from .report import error_document
 
@@ -198,7 +201,7 @@ class RuntimeApi:
         return stream
 
     async def _stream(self, invocation: Invocation, result: StreamedResult) -> None:
-        """Send a streamed answer to its end. A client that goes away is nobody's fault, and the loop goes on."""
+        """Send a streamed answer to its end. The client may disconnect: that is no error, and the loop goes on."""
         body = result.body
         try:
             try:
@@ -226,13 +229,12 @@ class RuntimeApi:
     async def end_stream(
         self, invocation: Invocation, stream: ResponseStream, fault: InvocationFault | None = None
     ) -> None:
-        """End a streamed answer: as one that is complete, or as one that failed, which is logged."""
+        """End a streamed answer. With a ``fault`` it ends as a failed one, and that is logged."""
         try:
             if fault is None:
                 response = await stream.finish()
             else:
-                if not fault.is_logged:
-                    self._log("ERROR", f"{fault.error_type}: {fault.message}", invocation.request_id)
+                self._log_fault(fault, invocation.request_id)
                 with standard_library:
                     from .report import error_document
 
@@ -246,10 +248,14 @@ class RuntimeApi:
             self._refused(invocation, response, stream.size)
 
     def abandon_stream(self, invocation: Invocation, stream: ResponseStream, gone: ClientGone) -> None:
-        """Give a streamed answer up, since nobody wants the rest of it."""
+        """Give up a streamed answer whose client has disconnected, and log that."""
         stream.abandon()
         why = str(gone) or "the client went away"
         self._log("INFO", f"a streamed answer ended after {stream.size} bytes: {why}", invocation.request_id)
+
+    def _log_fault(self, fault: Fault, request_id: str = "") -> None:
+        if not fault.is_logged:
+            self._log("ERROR", f"{fault.error_type}: {fault.message}", request_id)
 
     async def _post(self, invocation: Invocation, head: bytes, body: bytes) -> None:
         try:
@@ -273,9 +279,9 @@ class RuntimeApi:
         return refusal.status not in REFUSED_BUT_ALIVE
 
     def _sendable(self, fields: list[tuple[str, str]], request_id: str = "") -> list[tuple[str, str]]:
-        """The fields that say something, without those that cannot be sent: a report must not fail for its trimmings.
+        """``fields`` without those that are empty or cannot be sent. Each of the latter is logged.
 
-        Each that is left out is logged.
+        So a report is posted even when a part of it is no header value.
         """
         kept = [(name, value) for name, value in fields if value and is_field_value(value)]
         for name, value in fields:
@@ -296,11 +302,22 @@ def invocation_from(response: HttpResponse) -> Invocation:
         raise RuntimeApiFault(f"the Runtime API's answer to next has no {REQUEST_ID} header")
     digits = field(_DEADLINE_MS, "")
     deadline_ms = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 18 else 0
-    return Invocation(request_id, response.body, deadline_ms, *[field(name, "") for name in _REST])
+    return Invocation(
+        request_id,
+        response.body,
+        deadline_ms,
+        field(_FUNCTION_ARN, ""),
+        field(_TRACE_ID, ""),
+        field(_CLIENT_CONTEXT, ""),
+        field(_COGNITO_IDENTITY, ""),
+        field(_TENANT_ID, ""),
+        field(_INVOCATION_ID, ""),
+        field("content-type", ""),
+    )
 
 
 def _echo(invocation: Invocation) -> tuple[tuple[str, str], ...]:
-    """The nonce, if the platform gave one."""
+    """The header line that echoes the platform's nonce, if it gave one."""
     return ((INVOCATION_ID, invocation.invocation_id),) if invocation.invocation_id else ()
 
 
