@@ -10,12 +10,11 @@ from ..invocation import PAYLOAD_LIMIT
 from ..json_codec import loads
 from ..standard import standard_library
 from ..values import NamedTuple
-from . import api_gateway, balancers, trigger, warnings
+from . import api_gateway, balancers, trigger
 from .binary import LARGE
-from .context import EnvironmentConfig, EventOptions
-from .fields import text
+from .fields import EnvironmentConfig, EventOptions, text
+from .request import percent_decoded, request_warnings
 from .response import STREAM_TYPE, BinaryBody, padding_for, to_prelude
-from .target import percent_decoded
 from .trigger import fault_of
 
 TYPE_CHECKING = False
@@ -52,7 +51,7 @@ class EventFormat(NamedTuple):
     is_http: bool  # whether a client waits for an HTTP status
     to_request: Callable[[Any, Invocation, EventOptions], HttpRequest]
     to_payload: Callable[[HttpResponse, object], bytes]  # the second argument is the event
-    warnings: Callable[[object, HttpRequest, HttpResponse, bytes], Sequence[str]] = warnings.of_request
+    warnings: Callable[[object, HttpRequest, HttpResponse, bytes], Sequence[str]] = request_warnings
     payload_limit: int = PAYLOAD_LIMIT  # bytes of what to_payload gives; the service refuses more
     # Whether the front end decodes base64 whatever the type is: a REST API does so for its binaryMediaTypes alone.
     takes_base64: bool = True
@@ -62,39 +61,44 @@ class EventFormat(NamedTuple):
 ALB_LIMIT = 1024 * 1024  # of the response's JSON
 LATTICE_LIMIT = 6 * 1024 * 1024
 
-AUTHORIZER = EventFormat("authorizer", False, trigger.to_request, trigger.to_payload, warnings.of_trigger)
+AUTHORIZER = EventFormat("authorizer", False, trigger.to_request, trigger.to_payload, trigger.answer_warnings)
 ALB_MULTI = EventFormat(
     "alb-multi", True, balancers.alb_to_request, balancers.alb_to_payload_multi, payload_limit=ALB_LIMIT
 )
 ALB = EventFormat(
-    "alb", True, balancers.alb_to_request, balancers.alb_to_payload_single, warnings.of_single_values, ALB_LIMIT
+    "alb",
+    True,
+    balancers.alb_to_request,
+    balancers.alb_to_payload_single,
+    balancers.cookie_warnings,
+    ALB_LIMIT,
 )
 WEBSOCKET = EventFormat("websocket", True, trigger.to_request, trigger.websocket_to_payload)
 FUNCTION_URL = EventFormat(
     "function-url", True, api_gateway.function_url_to_request, api_gateway.to_payload_2, can_stream=True
 )
 HTTP_API_2 = EventFormat(
-    "http-api-2", True, api_gateway.http_api_2_to_request, api_gateway.to_payload_2, warnings.of_api_gateway
+    "http-api-2", True, api_gateway.http_api_2_to_request, api_gateway.to_payload_2, api_gateway.size_warnings
 )
 LATTICE_2 = EventFormat(
     "lattice-2", True, balancers.lattice_2_to_request, balancers.lattice_to_payload, payload_limit=LATTICE_LIMIT
 )
 HTTP_API_1 = EventFormat(
-    "http-api-1", True, api_gateway.http_api_1_to_request, api_gateway.to_payload_1, warnings.of_api_gateway
+    "http-api-1", True, api_gateway.http_api_1_to_request, api_gateway.to_payload_1, api_gateway.size_warnings
 )
 REST_API = EventFormat(
     "rest-api",
     True,
     api_gateway.rest_api_to_request,
     api_gateway.to_payload_1,
-    warnings.of_api_gateway,
+    api_gateway.size_warnings,
     takes_base64=False,
     can_stream=True,
 )
 LATTICE_1 = EventFormat(
     "lattice-1", True, balancers.lattice_1_to_request, balancers.lattice_to_payload, payload_limit=LATTICE_LIMIT
 )
-TRIGGER = EventFormat("trigger", False, trigger.to_request, trigger.to_payload, warnings.of_trigger)
+TRIGGER = EventFormat("trigger", False, trigger.to_request, trigger.to_payload, trigger.answer_warnings)
 FORMATS = (
     *(AUTHORIZER, ALB_MULTI, ALB, WEBSOCKET, FUNCTION_URL, HTTP_API_2, LATTICE_2, HTTP_API_1, REST_API, LATTICE_1),
     TRIGGER,

@@ -16,18 +16,39 @@ HTTP API, 1.0             decoded         decoded
 
 from __future__ import annotations
 
+from ..json_codec import utf8
 from .fields import answer_fields, end_to_end_lines, lines_of, mapping, merged_lines
-from .request import Parts, assemble, cookies_of
-from .response import listed, payload, status_code
-from .target import encode_path, encode_query, origin_form, raw_path, raw_query
+from .request import (
+    Parts,
+    assemble,
+    cookies_of,
+    encode_path,
+    encode_query,
+    origin_form,
+    raw_path,
+    raw_query,
+    request_warnings,
+)
+from .response import BODILESS, listed, payload, status_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from ..invocation import Invocation
     from ..messages import HttpRequest, HttpResponse
-    from .context import EventOptions
+    from .fields import EventOptions
+
+
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html: "total combined size of request line and
+# header values" of a request. That answers are held to about the same is believed, not documented; the margin is for
+# what API Gateway adds.
+_API_GATEWAY_LIMIT = 10_240
+_API_GATEWAY_ALARM = 9_728
+# A payload spells a field in more bytes than HTTP does, except Set-Cookie in format 2.0, which takes a third at least.
+_SMALL_HEAD = _API_GATEWAY_ALARM // 3
+_LINE_FRAME = 4  # a colon, a blank and the line's end
 
 
 def function_url_to_request(event: dict[str, Any], invocation: Invocation, options: EventOptions) -> HttpRequest:
@@ -85,3 +106,25 @@ def to_payload_1(response: HttpResponse, _event: object) -> bytes:
     """The answer as a Lambda proxy response: these four keys and no other, or API Gateway calls it malformed."""
     lines = end_to_end_lines(response.headers)
     return payload({"statusCode": status_code(response), "multiValueHeaders": listed(lines)}, response)
+
+
+def size_warnings(event: object, request: HttpRequest, response: HttpResponse, payload: bytes) -> Sequence[str]:
+    """Returns what ``request_warnings`` does, and whether API Gateway may refuse the answer for its size."""
+    found = request_warnings(event, request, response, payload)
+    if response.status not in BODILESS and len(payload) - len(response.body) <= _SMALL_HEAD:
+        return found
+    size = header_size(response)
+    if size <= _API_GATEWAY_ALARM:
+        return found
+    return (
+        *found,
+        f"the answer has {size} bytes of header fields; API Gateway takes about {_API_GATEWAY_LIMIT} and may"
+        " fail the request beyond that. Large or many cookies are the usual cause",
+    )
+
+
+def header_size(response: HttpResponse) -> int:
+    """The bytes that the answer's fields take on the wire, repeated ones joined."""
+    fields, cookies = answer_fields(response.headers)
+    lines = [*fields.items(), *(("set-cookie", cookie) for cookie in cookies)]
+    return sum(len(name) + _LINE_FRAME + len(utf8(value)) for name, value in lines)

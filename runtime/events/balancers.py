@@ -12,20 +12,21 @@ Structure 1 is that of Envoy's AWS Lambda filter, which decodes nothing and hand
 from __future__ import annotations
 
 from .fields import answer_fields, end_to_end_lines, lines_of, merged_lines, text
-from .request import Parts, assemble
+from .request import Parts, assemble, origin_form, raw_path, raw_query, raw_query_map, request_warnings
 from .response import listed, payload, status_code, status_description
-from .target import origin_form, raw_path, raw_query, raw_query_map
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from ..invocation import Invocation
     from ..messages import HttpRequest, HttpResponse
-    from .context import EventOptions
+    from .fields import EventOptions
 
 _SET_COOKIE = "set-cookie"
 _LETTERS = [index for index, character in enumerate(_SET_COOKIE) if character != "-"]
+_COOKIE_SPELLINGS = 2 ** len(_LETTERS)
 
 
 def alb_to_request(event: dict[str, Any], invocation: Invocation, options: EventOptions) -> HttpRequest:
@@ -62,7 +63,7 @@ def spelled_apart(cookies: list[str]) -> dict[str, str]:
     Names are case-insensitive to the client, keys are not to JSON, and cookies cannot be joined (RFC 9110 section 5.3).
     There are 512 spellings; no browser keeps that many cookies of one host.
     """
-    return {_spelling(number): cookie for number, cookie in enumerate(cookies[: 2 ** len(_LETTERS)])}
+    return {_spelling(number): cookie for number, cookie in enumerate(cookies[:_COOKIE_SPELLINGS])}
 
 
 def _spelling(number: int) -> str:
@@ -71,6 +72,17 @@ def _spelling(number: int) -> str:
         if number >> bit & 1:
             characters[index] = characters[index].upper()
     return "".join(characters)
+
+
+def cookie_warnings(event: object, request: HttpRequest, response: HttpResponse, payload: bytes) -> Sequence[str]:
+    """Returns what ``request_warnings`` does, and whether cookies were cut: their name has no further spelling."""
+    found = request_warnings(event, request, response, payload)
+    if len(response.headers) <= _COOKIE_SPELLINGS:
+        return found
+    cookies = sum(name == "set-cookie" for name, _ in response.headers)
+    if cookies <= _COOKIE_SPELLINGS:
+        return found
+    return (*found, f"the answer has {cookies} cookies, only the first {_COOKIE_SPELLINGS} were sent")
 
 
 # ---- VPC Lattice -----------------------------------------------------------------------------------------------------

@@ -1,18 +1,23 @@
 """Field lines (RFC 9110 section 5): which names pass, what a value may hold, and the maps that events keep them in.
 
-At the end: what a member of an event means when its type is not the documented one.
+Then the fields that describe the invocation; at the end, what a member of an event means when its type is not the
+documented one.
 """
 
 from __future__ import annotations
 
-from ..json_codec import dumps, utf8
+from ..errors import ContextTooLarge
+from ..json_codec import dumps, dumps_ascii, loads, quote_ascii, utf8
 from ..memo import Memo
 from ..messages import breaks_lines, is_token
+from ..values import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Any
+
+    from ..invocation import Invocation
 
     Line = tuple[str, str]
 
@@ -157,6 +162,219 @@ def answer_fields(headers: Iterable[Line]) -> tuple[dict[str, str], list[str]]:
         else:
             fields[name] = f"{fields[name]}, {value}" if name in fields else value
     return fields, cookies
+
+
+# ---- the fields that describe the invocation ------------------------------------------------------------------------
+#
+# Ours alone, with the peer's names and keys, printable ASCII only. A client must not decide, by the size of its
+# request, whether the app learns what an authorizer says of it. When the request context is too long for a field, the
+# copies in it of what the client has sent go first. One in which an authorizer has spoken may then be as long as a line
+# of a head can be, and is refused with 431 when it is longer still. One without is left out.
+
+# Bytes of one value. API Gateway lets 10,240 bytes of a client's header through and Node reads 16,384 in all, so 6,144
+# are left: 1,024 for the other context header and 512 for trace id, tenant and forwarded fields. It also keeps the
+# line below the 8,190 bytes of gunicorn and Apache. Beyond it the server, not the app, would answer: 400 or 431.
+LONGEST_VALUE = 4_608
+# The same with an authorizer's part, which must not get lost. Apache and gunicorn take lines of 8,190 bytes; a server
+# with less room for a whole head answers 431 by itself.
+LONGEST_WITH_AUTHORIZER = 8_000
+# What the app gets in place of a request context that is too long, so that it can tell that from none.
+LEFT_OUT = (LEFT_OUT_FIELD, REQUEST_CONTEXT)
+# Where a request context repeats what the client has sent, which the app has anyway (of a certificate its names and
+# its number stay). One of more bytes, as JSON, is null in a context that is too long.
+_COPIES = (
+    ("http", "userAgent"),
+    ("http", "path"),
+    ("identity", "userAgent"),
+    ("path",),
+    ("authentication", "clientCert", "clientCertPem"),
+    ("identity", "clientCert", "clientCertPem"),
+)
+_LONGEST_COPY = 256
+# A template: as a dict it would take more than twice the time.
+_LAMBDA_CONTEXT = (
+    '{"request_id":%s,"deadline":%d,"invoked_function_arn":%s,"xray_trace_id":%s,"client_context":%s,"identity":%s,'
+    '"tenant_id":%s,"env_config":%s}'
+)
+
+
+class EnvironmentConfig(NamedTuple):
+    """The function as its environment describes it: AWS_LAMBDA_FUNCTION_NAME and its relatives, "" when not set."""
+
+    function_name: str = ""
+    memory: str = ""  # MB
+    version: str = ""
+    log_group: str = ""
+    log_stream: str = ""
+
+
+class EventOptions(NamedTuple):
+    """How events are translated; the same for every invocation."""
+
+    events_path: str = "/events"  # where triggers are posted to
+    context_headers: bool = True  # whether the app gets the two context headers, which can be many kilobytes
+    environment: EnvironmentConfig = EnvironmentConfig()
+    base_path: str = ""  # "/api": whole segments that the app does not see in front of its paths
+    authorization_source: str = ""  # a field name in lower case: what it holds is the app's Authorization
+    host: str = "localhost"  # of a request that comes from no client, or whose event names no host
+    builds_url: bool = False  # whether the app makes a URL of Host and target, which then have to fit into one
+
+
+def context_lines(request_context: dict[str, Any], invocation: Invocation, options: EventOptions) -> list[Line]:
+    """The two context headers of an HTTP event, unless the options leave them out, and the tenant.
+
+    Before them what is left out, if anything is. Raises ``ContextTooLarge``.
+    """
+    tenant = tenant_line(invocation) if invocation.tenant_id else []
+    if not options.context_headers:
+        return tenant
+    try:
+        told = dumps_ascii(request_context)
+        of_invocation = lambda_context(invocation, options.environment)
+    except ValueError:  # nested too deeply
+        told, of_invocation = _spelled(request_context), _lambda_context(invocation, options)
+    if 0 < len(told) <= LONGEST_VALUE and 0 < len(of_invocation) <= LONGEST_VALUE:
+        return [(REQUEST_CONTEXT, told), (LAMBDA_CONTEXT, of_invocation), *tenant]
+    told = told if len(told) <= LONGEST_VALUE else ""
+    of_invocation = of_invocation if len(of_invocation) <= LONGEST_VALUE else ""
+    left_out: list[str] = []
+    told = told or _narrowed(request_context, left_out)
+    of_invocation = of_invocation or _without_client_context(invocation, options, left_out)
+    return [*_lines_that_fit(told, of_invocation, left_out), *tenant]
+
+
+def trigger_context_lines(invocation: Invocation, options: EventOptions) -> list[Line]:
+    """The same for a trigger: its request context is ``null``, which tells an app that no client sent this request."""
+    left_out: list[str] = []
+    of_invocation = ""
+    if options.context_headers:
+        of_invocation = _lambda_context(invocation, options) or _without_client_context(invocation, options, left_out)
+    lines = _lines_that_fit("null", of_invocation, left_out)
+    if is_safe(invocation.trace_id):
+        lines.append((TRACE_ID, invocation.trace_id))
+    return lines + tenant_line(invocation)
+
+
+def tenant_line(invocation: Invocation) -> list[Line]:
+    """The tenant that the platform names; a client's own header of that name never gets here."""
+    return [(TENANT_ID, invocation.tenant_id)] if is_safe(invocation.tenant_id) else []
+
+
+def _lines_that_fit(told: str, of_invocation: str, left_out: list[str]) -> list[Line]:
+    lines = [(LEFT_OUT_FIELD, ", ".join(left_out))] if left_out else []
+    if told:
+        lines.append((REQUEST_CONTEXT, told))
+    if of_invocation:
+        lines.append((LAMBDA_CONTEXT, of_invocation))
+    return lines
+
+
+def _spelled(request_context: object, longest: int = LONGEST_VALUE) -> str:
+    """The context as JSON, or "" when that is too long, or nested too deeply."""
+    try:
+        spelled = dumps_ascii(request_context)
+    except ValueError:
+        return ""
+    return spelled if len(spelled) <= longest else ""
+
+
+def _narrowed(request_context: dict[str, Any], left_out: list[str]) -> str:
+    """As much of a context that is too long as is allowed, or "". Raises ``ContextTooLarge``."""
+    narrowed: object = request_context
+    for path in _COPIES:
+        before, narrowed = narrowed, _without_copy(narrowed, path)
+        if narrowed is not before:
+            left_out.append(".".join((REQUEST_CONTEXT, *path)))
+    has_authorizer = bool(request_context.get("authorizer"))
+    told = _spelled(narrowed, LONGEST_WITH_AUTHORIZER if has_authorizer else LONGEST_VALUE)
+    if has_authorizer and not told:
+        raise ContextTooLarge(
+            f"what the authorizer says of this request takes more than the {LONGEST_WITH_AUTHORIZER} bytes that fit"
+            " into a header field, or is nested too deeply"
+        )
+    if not told:
+        left_out[:] = [REQUEST_CONTEXT]  # half of a context would mislead
+    return told
+
+
+def _without_copy(value: object, path: Sequence[str]) -> object:
+    """``value`` with null for the text at ``path``, or itself when no long text is there."""
+    if not isinstance(value, dict):
+        return value
+    key, *rest = path
+    inner = value.get(key)
+    if rest:
+        changed = _without_copy(inner, rest)
+        return value if changed is inner else {**value, key: changed}
+    return {**value, key: None} if isinstance(inner, str) and len(quote_ascii(inner)) > _LONGEST_COPY else value
+
+
+def _lambda_context(invocation: Invocation, options: EventOptions) -> str:
+    """The invocation's context, or "" when it is too long, or nested too deeply."""
+    try:
+        spelled = lambda_context(invocation, options.environment)
+    except ValueError:
+        return ""
+    return spelled if len(spelled) <= LONGEST_VALUE else ""
+
+
+def _without_client_context(invocation: Invocation, options: EventOptions, left_out: list[str]) -> str:
+    """The same with null for what the invoker has chosen, or ""."""
+    spelled = _lambda_context(invocation._replace(client_context=""), options)
+    left_out.append(f"{LAMBDA_CONTEXT}.client_context" if spelled else LAMBDA_CONTEXT)
+    return spelled
+
+
+def lambda_context(invocation: Invocation, environment: EnvironmentConfig) -> str:
+    """The invocation under the keys that the AWS Lambda Web Adapter uses, so that apps can read either's header: JSON.
+
+    ``ValueError`` when what the invoker says is nested too deeply.
+    """
+    return _LAMBDA_CONTEXT % (
+        quote_ascii(invocation.request_id),
+        invocation.deadline_ms,
+        quote_ascii(invocation.function_arn),
+        quote_ascii(invocation.trace_id) if invocation.trace_id else "null",
+        dumps_ascii(_json_object(invocation.client_context)) if invocation.client_context else "null",
+        dumps_ascii(_identity(invocation.cognito_identity)) if invocation.cognito_identity else "null",
+        quote_ascii(invocation.tenant_id) if invocation.tenant_id else "null",
+        _ENV_CONFIGS[environment],
+    )
+
+
+def _env_config(environment: EnvironmentConfig) -> str:
+    config = {
+        "function_name": environment.function_name,
+        "memory": _number(environment.memory),
+        "version": environment.version,
+        "log_stream": environment.log_stream,
+        "log_group": environment.log_group,
+    }
+    return dumps_ascii(config)
+
+
+# A process has one environment.
+_ENV_CONFIGS = Memo(_env_config, count=1, length=len(EnvironmentConfig._fields))
+
+
+def _number(digits: str) -> int:
+    return int(digits) if digits.isdecimal() and len(digits) < 10 else 0
+
+
+def _identity(source: str) -> dict[str, object] | None:
+    cognito = _json_object(source)
+    if cognito is None:
+        return None
+    return {"identityId": cognito.get("cognitoIdentityId"), "identityPoolId": cognito.get("cognitoIdentityPoolId")}
+
+
+def _json_object(source: str) -> dict[str, object] | None:
+    """The object that ``source`` spells, or None: whoever invokes chooses the client context and may send anything."""
+    try:
+        value = loads(utf8(source))
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 # ---- what a member of an event means when its type is not the documented one ----------------------------------------

@@ -9,9 +9,20 @@ from ..messages import HttpRequest, header, header_values, is_token
 from ..standard import standard_library
 from ..values import NamedTuple
 from .binary import LargeBody, decode
-from .context import context_lines
-from .fields import TRACE_ID, clean, is_safe, text, without_aliases
-from .target import without_base_path
+from .fields import (
+    LAMBDA_CONTEXT,
+    LEFT_OUT_FIELD,
+    LONGEST_VALUE,
+    REQUEST_CONTEXT,
+    TRACE_ID,
+    clean,
+    context_lines,
+    is_safe,
+    items,
+    mapping,
+    text,
+    without_aliases,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +30,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..invocation import Invocation
-    from .context import EventOptions
-    from .fields import Line
+    from ..messages import HttpResponse
+    from .fields import EventOptions, Line
 
 _COMMON_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 # RFC 9110 section 8.6: no Content-Length for an empty body where the method does not anticipate one.
@@ -78,7 +89,7 @@ def assemble(parts: Parts, event: dict[str, Any], invocation: Invocation, option
         headers.append((TRACE_ID, known[TRACE_ID]))
     if body or method not in _BODILESS_METHODS:
         headers.append(("content-length", str(len(body))))
-    headers += as_sent  # after the context: a line about that comes right after the host (warnings.py)
+    headers += as_sent  # after the context: a line about that comes right after the host (request_warnings)
     return HttpRequest(method, target, headers, body)
 
 
@@ -167,3 +178,149 @@ def cookies_of(value: object) -> list[str]:
         for cookie in cookies
         if cookie is not None
     ]
+
+
+def request_warnings(_event: object, request: HttpRequest, _response: HttpResponse, _payload: bytes) -> Sequence[str]:
+    """Returns a sentence when a context header was left out for its size, for the app's author.
+
+    Nearly always there is nothing to say. What a client did wrong (a header name that is dropped, a part of the context
+    that it made long) is not warned about: anybody could fill the log.
+    """
+    second = request.headers[1:2]  # it comes right after the host, or not at all
+    if not second or second[0][0] != LEFT_OUT_FIELD:
+        return ()
+    left_out = second[0][1].split(", ")
+    return [
+        f"the {named} context is larger than the {LONGEST_VALUE} bytes that fit into a header field safely; the app got"
+        f" {LEFT_OUT_FIELD}: {name} instead"
+        for named, name in (("request", REQUEST_CONTEXT), ("invocation's", LAMBDA_CONTEXT))
+        if name in left_out
+    ]
+
+
+# ---- the request target (RFC 9112 section 3.2) ----------------------------------------------------------------------
+#
+# Several encoders, because each source has decoded something else already. Two rules: an encoder is chosen by source,
+# never by looking at the content (``%2F`` means two things in a decoded and in an encoded path); and nothing passes
+# through a URL parser, which would resolve ``..`` and join ``//``.
+
+_UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+_PATH_CHARACTERS = _UNRESERVED + b"!$&'()*+,;=:@/"  # RFC 3986 section 3.3: pchar, and the slash
+_VISIBLE = bytes(range(0x21, 0x7F))
+_HEX = frozenset("0123456789abcdefABCDEF")
+
+
+class _Escapes(dict[int, str]):
+    """Percent-encoding of every byte that is not ``kept``, as a table for ``str.translate`` that fills itself."""
+
+    def __init__(self, kept: bytes) -> None:
+        super().__init__()
+        self.kept = kept
+
+    def __missing__(self, byte: int) -> str:
+        self[byte] = chr(byte) if byte in self.kept else f"%{byte:02X}"
+        return self[byte]
+
+    def apply(self, value: str) -> str:
+        raw = utf8(value)
+        if not raw.translate(None, self.kept):  # nearly always: nothing to escape, hence ASCII
+            return value
+        return raw.decode("latin-1").translate(self)
+
+
+_DECODED_PATH = _Escapes(_PATH_CHARACTERS)
+_DECODED_QUERY = _Escapes(_UNRESERVED)
+# Only what would break the request line: white space, controls, non-ASCII and the delimiters of the parts.
+_RAW_PATH = _Escapes(_VISIBLE.translate(None, b"#?"))
+_RAW_QUERY = _Escapes(_VISIBLE.translate(None, b"#"))
+
+
+def encode_path(decoded: object) -> str:
+    """The path of a source that has percent-decoded it (HTTP API): ``%``, ``?`` and ``#`` in it are data."""
+    return _DECODED_PATH.apply(text(decoded))
+
+
+def raw_path(path: object) -> str:
+    """The path of a source that leaves it as the client sent it (REST API, Function URL, ALB): byte for byte."""
+    if (
+        isinstance(path, str)
+        and "%" not in path
+        and path.isascii()
+        and not path.encode().translate(None, _RAW_PATH.kept)
+    ):
+        return path
+    escaped = _RAW_PATH.apply(text(path))
+    return _mend_percent(escaped) if "%" in escaped else escaped
+
+
+def raw_query(query: object) -> str:
+    """A query string as the client sent it, malformed ``%`` included: servers read it, and signatures cover it."""
+    return "" if query == "" else _RAW_QUERY.apply(text(query))
+
+
+def encode_query(multi: object, single: object) -> str:
+    """The query of a source that has decoded names and values (REST API), in the order of its map.
+
+    A ``+`` for a space was decoded before we saw it, so one left is data. How keys interleaved is lost upstream.
+    """
+    return _joined(multi, single, _DECODED_QUERY)
+
+
+def raw_query_map(multi: object, single: object) -> str:
+    """The query of a source that has split it and decoded nothing (ALB)."""
+    return _joined(multi, single, _RAW_QUERY)
+
+
+def origin_form(path: str, query: str) -> str:
+    """The target of ``path`` and ``query``, both encoded. ``http://evil/x`` as a path becomes ``/http://evil/x``."""
+    rooted = path if path.startswith("/") else "/" + path
+    return f"{rooted}?{query}" if query else rooted
+
+
+def without_base_path(target: str, base_path: str) -> str | None:
+    """``target`` (in origin-form) as it is below ``base_path``, or None when it is not below it.
+
+    Whole segments, once: ``/api`` is in front of ``/api/x`` and not of ``/apis``, and leaves ``/api`` of ``/api/api``.
+    """
+    if not target.startswith(base_path):
+        return None
+    rest = target[len(base_path) :]
+    if rest.startswith("/"):
+        return rest
+    return "/" + rest if rest == "" or rest.startswith("?") else None
+
+
+def percent_decoded(path: str) -> str:
+    """``path`` with every well-formed ``%XX`` decoded, as UTF-8."""
+    return octets_of(path).decode("utf-8", "replace")
+
+
+def octets_of(path: str) -> bytes:
+    """``path`` with every well-formed ``%XX`` decoded."""
+    if "%" not in path:
+        return utf8(path)
+    head, *rest = path.split("%")
+    decoded = bytearray(utf8(head))
+    for part in rest:
+        is_escape = _is_hex_pair(part[:2])
+        decoded += bytes((int(part[:2], 16),)) if is_escape else b"%"
+        decoded += utf8(part[2:] if is_escape else part)
+    return bytes(decoded)
+
+
+def _mend_percent(path: str) -> str:
+    """A ``%`` that begins no escape can only come from an emulator that has decoded the path: it is data."""
+    head, *rest = path.split("%")
+    return head + "".join([("%" if _is_hex_pair(part[:2]) else "%25") + part for part in rest])
+
+
+def _is_hex_pair(pair: str) -> bool:
+    return len(pair) == 2 and _HEX.issuperset(pair)
+
+
+def _joined(multi: object, single: object, escapes: _Escapes) -> str:
+    lists, singles = mapping(multi), mapping(single)
+    chosen = {key: singles.get(key) if values in (None, [], "") else values for key, values in lists.items()}
+    chosen |= {key: value for key, value in singles.items() if key not in lists}
+    pairs = [(key, value) for key, values in chosen.items() for value in items(values)]
+    return "&".join([f"{escapes.apply(key)}={escapes.apply(text(value))}" for key, value in pairs])

@@ -10,17 +10,18 @@ import binascii
 from ..errors import FunctionFailed
 from ..json_codec import dumps, loads, utf8
 from ..messages import HttpRequest, header
-from .context import trigger_context_lines
-from .fields import EVENT_SOURCE, LEFT_OUT_FIELD, end_to_end_lines, is_safe, items, mapping, text
+from .fields import EVENT_SOURCE, LEFT_OUT_FIELD, end_to_end_lines, is_safe, items, mapping, text, trigger_context_lines
+from .request import request_warnings
 from .response import status_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from ..invocation import Invocation
     from ..messages import HttpResponse
-    from .context import EventOptions
+    from .fields import EventOptions
 
 UNKNOWN = "unknown"
 _LONGEST_MESSAGE = 4096  # bytes of the app's answer that go into an error message
@@ -42,7 +43,7 @@ def to_request(event: object, invocation: Invocation, options: EventOptions) -> 
     ]
     told = trigger_context_lines(invocation, options)
     if told[0][0] == LEFT_OUT_FIELD:
-        headers.insert(1, told.pop(0))  # right after the host, as for every event (warnings.py)
+        headers.insert(1, told.pop(0))  # right after the host, as for every event (request_warnings)
     headers += told
     return HttpRequest("POST", options.events_path, headers, invocation.payload)
 
@@ -188,6 +189,16 @@ def _fault_message(response: HttpResponse) -> str:
     location = header(response.headers, "location")
     target = f" to {location[:_LONGEST_MESSAGE]}" if location else ""
     return f"the app answered the event with status {response.status}{target} and an empty body; only 2xx is success"
+
+
+def answer_warnings(event: object, request: HttpRequest, response: HttpResponse, payload: bytes) -> Sequence[str]:
+    """Returns what ``request_warnings`` does, and whether the answer means something else than its author may think."""
+    found = request_warnings(event, request, response, payload)
+    is_as_it_was = payload == response.body
+    if payload != b"null" and not (is_as_it_was and b'"statusCode"' in payload):
+        return found
+    warning = warning_for(response, event)
+    return (*found, warning) if warning else found
 
 
 # ---- WebSocket API --------------------------------------------------------------------------------------------------

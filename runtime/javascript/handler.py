@@ -17,14 +17,13 @@ from ..invocation import PAYLOAD_LIMIT, RAW_STREAM_TYPE, Result, StreamedResult
 from ..json_codec import loads, quote_ascii
 from ..messages import HttpRequest, header
 from ..standard import standard_library
-from ..web.exchange import Exchange
-from ..web.handler import WebHandler
+from ..web.handler import Exchange, WebHandler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..events import EventOptions
     from ..invocation import Invocation
-    from ..web.exchange import AppBody
+    from ..web.handler import AppBody
 
 INVOCATION = "x-fairlead-invocation"
 ANSWER = "x-fairlead-answer"

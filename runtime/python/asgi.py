@@ -140,7 +140,7 @@ class _NobodyListens(BrokenPipeError):
 
 
 class _Answer:
-    """One request and what the app makes of it, as a ``exchange.InProcessBody``.
+    """One request and what the app makes of it, as a ``handler.InProcessBody``.
 
     ``is_held``: the answer is wanted piece by piece, and the app goes on when its last one was taken.
     """

@@ -7,8 +7,7 @@ import time
 from ..c_modules import signal
 from ..errors import InitFault, InvocationFault
 from ..standard import standard_library
-from ..web.exchange import Exchange
-from ..web.handler import HttpHandler
+from ..web.handler import Exchange, HttpHandler
 from ..web.middleware import HandlerFactory, event_options, hooks_of, middleware_of
 from .lambda_context import Function, LambdaContext
 from .module import load

@@ -10,7 +10,7 @@ import time
 
 from ..errors import AppTimeout, ClientGone, EnvironmentLost, InvocationFault
 from ..events.fields import mapping
-from ..events.target import octets_of
+from ..events.request import octets_of
 from ..http1 import field_text
 from ..invocation import PAYLOAD_LIMIT
 from ..json_codec import loads

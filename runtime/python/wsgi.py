@@ -132,7 +132,7 @@ def _fields(request: HttpRequest) -> dict[str, str]:
 
 
 class _Answer:
-    """One call of the app, and the body that comes of it: a ``exchange.InProcessBody``."""
+    """One call of the app, and the body that comes of it: a ``handler.InProcessBody``."""
 
     waits: Literal[False] = False
 

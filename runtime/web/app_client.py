@@ -85,7 +85,7 @@ RECYCLE_S, CLOSING_S = 0.05, 0.01
 
 
 class AnswerBody:
-    """The rest of an answer, piece by piece: a ``exchange.AppBody``."""
+    """The rest of an answer, piece by piece: a ``handler.AppBody``."""
 
     waits: Literal[True] = True
 

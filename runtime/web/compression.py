@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from ..messages import Headers, HttpRequest
-    from .exchange import Exchange
+    from .handler import Exchange
 
     class Encoder(Protocol):
         """One body, encoded as it comes."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from ..invocation import Invocation
     from ..logs import Log
-    from .exchange import Exchange
+    from .handler import Exchange
 
     Hooks = dict[str, Callable[..., Any]]
 

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from ..config import Config
     from ..logs import Log
     from .app_client import AppClient
-    from .exchange import Exchange, Middleware
+    from .handler import Exchange, Middleware, Observation
     from .hooks import Hooks
-    from .observation import Observation
 
 
 class HandlerFactory(NamedTuple):
@@ -57,11 +56,11 @@ class HandlerFactory(NamedTuple):
         if not (config.request_log or config.metrics or config.tracing):
             return None
         with standard_library:
-            from .observation import Observation, Start, observers_of
+            from .observation import Clocks, Start, observers_of
 
         observers = observers_of(config, self.environ, self.app_group)
         start = Start((time.time() - self.began) * 1000, (self.ready - self.began) * 1000)
-        return Observation(start, self.is_first, observers)
+        return Clocks(start, self.is_first, observers)
 
 
 def middleware_of(

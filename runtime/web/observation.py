@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from ..config import Config
     from ..invocation import Invocation
-    from .exchange import Exchange
+    from .handler import Exchange
 
     Observer = Callable[["Record"], None]
 
@@ -68,7 +68,7 @@ class Record(NamedTuple):
         return max(0.0, self.total_ms - self.app_ms)
 
 
-class Observation:
+class Clocks:
     """Measures each invocation, and hands a ``Record`` of it to the observers when it is over.
 
     As middleware it is the innermost step, so that it measures the app alone.

@@ -16,14 +16,14 @@ honest client sends.
 
 from __future__ import annotations
 
-from ..events.target import percent_decoded
+from ..events.request import percent_decoded
 from ..messages import HttpRequest, HttpResponse, header
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from .exchange import Exchange
+    from .handler import Exchange
 
     Segments = tuple[str, ...]
 

@@ -34,7 +34,6 @@ from runtime.events import (
     EventFormat,
     EventOptions,
     balancers,
-    context,
     detect,
     fields,
     padding_for,
@@ -266,7 +265,7 @@ def test_the_lambda_context_is_compact_json_in_ascii() -> None:
     empty = full._replace(trace_id="", client_context="", cognito_identity="", tenant_id="")
     nothing = dict.fromkeys(("xray_trace_id", "client_context", "identity", "tenant_id"))
     for invocation, value in ((full, expected), (empty, expected | nothing)):
-        spelled = context.lambda_context(invocation, EnvironmentConfig(*names))
+        spelled = fields.lambda_context(invocation, EnvironmentConfig(*names))
         assert spelled == json.dumps(value, separators=(",", ":"))
 
 

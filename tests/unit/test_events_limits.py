@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from runtime.events import FORMATS, EventOptions, detect, warnings
-from runtime.events.context import LEFT_OUT, LONGEST_VALUE
+from runtime.events import FORMATS, EventOptions, api_gateway, detect
+from runtime.events.fields import LEFT_OUT, LONGEST_VALUE
 from runtime.invocation import PAYLOAD_LIMIT, Invocation
 from runtime.messages import HttpRequest, HttpResponse, header_values
 
@@ -61,12 +61,12 @@ def test_header_size_is_counted_as_it_is_on_the_wire(name: str, extra: list, is_
 def test_large_headers_are_found_whatever_the_body(name: str, status: int, body: bytes) -> None:
     """The first look is at the payload's size less the body's; no body may hide the header from it."""
     headers = [("content-type", "text/plain"), *(("set-cookie", f"c{number}=1") for number in range(600))]
-    assert warnings.header_size(HttpResponse(200, "", headers)) > 9_728
+    assert api_gateway.header_size(HttpResponse(200, "", headers)) > 9_728
     assert len(warned(name, HttpResponse(status, "", headers, body))) == 1
 
 
 def test_non_ascii_values_count_in_bytes() -> None:
-    assert warnings.header_size(HttpResponse(200, "", [("a", "é")], b"")) == len("a: é\r\n".encode())
+    assert api_gateway.header_size(HttpResponse(200, "", [("a", "é")], b"")) == len("a: é\r\n".encode())
 
 
 def test_cookies_beyond_the_spellings_of_their_name_are_warned_about() -> None:
