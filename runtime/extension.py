@@ -13,7 +13,7 @@ from .errors import ExchangeError
 from .http1 import render_head, render_lines
 from .invocation import USER_AGENT
 from .messages import HttpRequest
-from .waiting import now
+from .waiting import run_blocking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ def register(address: str, log: Log) -> Connection | None:
     )
     head = render_head(HttpRequest("POST", _REGISTER, fields), common)
     try:
-        response = now(connection.exchange_bytes("POST", head, _NO_EVENTS))
+        response = run_blocking(connection.exchange_bytes("POST", head, _NO_EVENTS))
         identifier = dict(response.headers).get("lambda-extension-identifier")
         if response.status == 200 and identifier:
             next_event = HttpRequest("GET", _NEXT_EVENT, (("Lambda-Extension-Identifier", identifier),))
-            now(connection.park(render_head(next_event, common)))
+            run_blocking(connection.park(render_head(next_event, common)))
             return connection
         problem = f"status {response.status}"
     except (ExchangeError, OSError) as error:

@@ -49,7 +49,7 @@ from .invocation import (
 from .memo import Memo
 from .messages import HttpRequest, HttpResponse, is_field_value
 from .standard import standard_library
-from .waiting import now
+from .waiting import run_blocking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class RuntimeApi:
         connection = Connection(*address_of(self._address))
         try:
             head = render_head(HttpRequest("GET", RESTORE_NEXT_PATH, (("Connection", "close"),)), self._common)
-            response = now(connection.exchange_bytes("GET", head))
+            response = run_blocking(connection.exchange_bytes("GET", head))
         except ExchangeError as error:
             raise RuntimeApiFault(f"the restored environment heard nothing of the Runtime API: {error}") from error
         finally:
@@ -169,7 +169,7 @@ class RuntimeApi:
         fields = self._sendable([(ERROR_TYPE, fault.error_type)])
         head = render_post(path, self._typed[JSON], fields, len(body))
         try:
-            response = now(self._connection.exchange_bytes("POST", head, body))
+            response = run_blocking(self._connection.exchange_bytes("POST", head, body))
         except ExchangeError as error:
             self._log("ERROR", f"the failure could not be posted: {error}")
             return

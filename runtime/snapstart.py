@@ -18,7 +18,7 @@ from .errors import ExchangeError, InvocationFault, SnapshotFault
 from .invocation import Invocation
 from .report import text_of, trace_of
 from .standard import standard_library
-from .waiting import now
+from .waiting import run_blocking
 from .web.reserved import internal_request
 
 TYPE_CHECKING = False
@@ -78,7 +78,7 @@ def app_hooks(
 def _ask(app: AppClient, host: str, path: str, error_type: str, exit_code: int) -> None:
     limit = int((time.time() + HOOK_LIMIT_S) * 1000)
     try:
-        response = now(app.ask(internal_request(path, host), Invocation("", b"", limit)))
+        response = run_blocking(app.ask(internal_request(path, host), Invocation("", b"", limit)))
     except (InvocationFault, ExchangeError) as fault:
         raise SnapshotFault(error_type, f"the app failed at {path}: {fault}", exit_code) from fault
     if not 200 <= response.status <= 299:

@@ -1,8 +1,8 @@
 """Waiting for sockets and for time, in the one form that both ways of serving share.
 
-Whatever may wait is a coroutine. With one invocation at a time nothing in it ever suspends: a wait keeps the process,
-which is the fastest way, and ``now`` makes an ordinary call of it. With several at a time each wait suspends the
-coroutine, and multiplexer.py goes on with another one (docs/decisions/0014).
+Whatever may wait is a coroutine. With one invocation at a time it never suspends: each wait blocks the process, which
+is the fastest way, and ``run_blocking`` turns the coroutine into an ordinary call. With several at a time each wait
+suspends the coroutine, and multiplexer.py goes on with another one (docs/decisions/0014).
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def patience(until: float) -> float:
     return min(max(0.0, until - time.time()), LONGEST_WAIT_S)
 
 
-def now(coroutine: Coroutine[Any, Any, Returned]) -> Returned:
+def run_blocking(coroutine: Coroutine[Any, Any, Returned]) -> Returned:
     """What the coroutine returns, which waits by ``Blocking`` alone. Raises what it raises."""
     try:
         coroutine.send(None)

@@ -17,7 +17,7 @@ from ..loop import serve
 from ..memory import keep_freed_memory
 from ..report import trace_of
 from ..standard import standard_library
-from ..waiting import now
+from ..waiting import run_blocking
 from . import logs as handler_logs
 from . import patchable
 from .codec import Codec, decode, encode, orjson_codec
@@ -72,7 +72,7 @@ def serve_alone(config: Config, environ: Mapping[str, str], logs: HandlerLogs, a
     try:
         if environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
             _pass_snapshot(api, log)
-        now(serve(api, handler))
+        run_blocking(serve(api, handler))
     except (HandlerExit, SnapshotFault) as fault:
         end(logs, fault.exit_code)
     except (SystemExit, KeyboardInterrupt) as error:  # from a signal handler of the user's, while nothing was invoked

@@ -15,7 +15,7 @@ from __future__ import annotations
 from ..errors import ClientGone, InvocationFault
 from ..invocation import StreamedResult
 from ..standard import standard_library
-from ..waiting import now
+from ..waiting import run_blocking
 from .stream import octets_of, prelude_of, type_of
 
 TYPE_CHECKING = False
@@ -122,7 +122,7 @@ class StreamWriter:
             stream = self._stream or self._begin()
             self._padding = b""
             try:
-                now(stream.write(octets))
+                run_blocking(stream.write(octets))
                 return
             except ClientGone as gone:
                 self._gone = gone
@@ -139,13 +139,13 @@ class StreamWriter:
         self._content_type = STREAM_TYPE
         self._stream = self._opened(STREAM_TYPE)
         try:
-            now(self._stream.write(octets))
+            run_blocking(self._stream.write(octets))
         except ClientGone as gone:
             self._gone = gone
         return self._stream
 
     def _opened(self, content_type: str) -> ResponseStream:
-        return now(self._open_stream(content_type))
+        return run_blocking(self._open_stream(content_type))
 
     def _must_not_have_begun(self, what: str) -> None:
         if self._stream is not None:

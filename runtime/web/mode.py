@@ -13,7 +13,7 @@ from ..extension import register
 from ..loop import serve
 from ..memory import keep_freed_memory
 from ..standard import standard_library
-from ..waiting import now
+from ..waiting import run_blocking
 from .app_client import OwnedApp
 from .app_process import AppProcess
 from .middleware import HandlerFactory, hooks_of
@@ -87,7 +87,7 @@ class WebMode:
                 api, *app_hooks(app, config.host_header, config.before_checkpoint_path, config.after_restore_path)
             )
         if self._environ.get(MAX_CONCURRENCY, "1") == "1":
-            now(serve(api, factory.handler_of(app)))
+            run_blocking(serve(api, factory.handler_of(app)))
         else:
             with standard_library:
                 from .shared_app import Once, Part, serve_together

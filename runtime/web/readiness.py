@@ -27,7 +27,7 @@ from ..connection import Connection
 from ..errors import ConnectRefused, ExchangeError, ExchangeTimeout, InitFault
 from ..messages import HttpRequest
 from ..values import NamedTuple
-from ..waiting import now
+from ..waiting import run_blocking
 from .listening import described
 from .processes import processor_ticks
 
@@ -131,7 +131,7 @@ class Readiness:
             return
         probe = Connection(config.host, config.port)
         try:
-            now(probe.connect(time.time() + CONNECT_LIMIT_S))
+            run_blocking(probe.connect(time.time() + CONNECT_LIMIT_S))
         except ExchangeError:
             return
         finally:
@@ -213,11 +213,11 @@ class Readiness:
         began = time.time()
         try:
             # An app that is asked at the last moment gets the time of one look.
-            now(connection.connect(max(min(until, time.time() + CONNECT_LIMIT_S), time.time() + LOOK_S)))
+            run_blocking(connection.connect(max(min(until, time.time() + CONNECT_LIMIT_S), time.time() + LOOK_S)))
             self._listens = True
             if self._config.readiness_protocol == "tcp":
                 return True
-            self._questions.append(Question(connection, now(connection.send(self._request)), self.waited_s))
+            self._questions.append(Question(connection, run_blocking(connection.send(self._request)), self.waited_s))
         except ConnectRefused:
             self._listens = bool(self._questions)
             self._reason = "nothing listens"
@@ -248,7 +248,7 @@ class Readiness:
     def _take(self, question: Question) -> bool:
         """Read what has come of an answer. Whether it is healthy. Raises ``ExchangeError``."""
         connection, reader, _ = question
-        now(connection.receive(reader, None, -1))
+        run_blocking(connection.receive(reader, None, -1))
         if not reader.has_head:
             return False
         self._questions.remove(question)
@@ -294,7 +294,7 @@ def _finish(connection: Connection, reader: ResponseReader) -> None:
     until = time.time() + BODY_WAIT_S
     try:
         while reader.response is None:
-            now(connection.receive(reader, until, -1))
+            run_blocking(connection.receive(reader, until, -1))
             reader.take()
     except ExchangeError:
         pass  # the connection is closed

@@ -18,7 +18,7 @@ from ..loop import serve
 from ..multiplexer import Multiplexer
 from ..pollers import Pollers, PollingApi, poller_count, shares
 from ..values import NamedTuple
-from ..waiting import Blocking, now
+from ..waiting import Blocking, run_blocking
 from .app_client import START_LIMIT, AppClient, log_end
 from .processes import is_running
 
@@ -208,7 +208,7 @@ class AppOwner:
 
     def _look(self, probe: Connection) -> None:
         try:
-            now(probe.connect(time.time() + 1))
+            run_blocking(probe.connect(time.time() + 1))
         except ConnectRefused as refused:
             # Looked at without taking its status, which would hide its end from whoever waits for that.
             if is_running(self._process.pid):
@@ -274,7 +274,7 @@ def serve_together(app: OwnedApp, process: AppProcess, part: Part, log: Log) -> 
     def poll(count: int) -> None:
         try:
             if count == 1:
-                now(poller(Blocking()))
+                run_blocking(poller(Blocking()))
             else:
                 multiplexer = Multiplexer()
                 multiplexer.run([poller(multiplexer) for _ in range(count)])

@@ -19,7 +19,7 @@ from runtime.connection import Connection, address_of
 from runtime.errors import BodyTooLarge, ConnectionLost, ConnectRefused, ExchangeTimeout, ProtocolError
 from runtime.messages import HttpRequest, HttpResponse
 from runtime.multiplexer import Multiplexer
-from runtime.waiting import Blocking, now
+from runtime.waiting import Blocking, run_blocking
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -87,7 +87,7 @@ def finished(waiting: Blocking | Multiplexer, exchange: Coroutine[Any, Any, Any]
     if isinstance(waiting, Multiplexer):
         waiting.run([ask()])
     else:
-        now(ask())
+        run_blocking(ask())
     return answers[0]
 
 

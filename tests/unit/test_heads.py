@@ -15,7 +15,7 @@ from runtime.http1 import render_head, render_lines, render_trailers
 from runtime.invocation import Invocation, Result, StreamedResult
 from runtime.messages import HttpRequest, is_field_value
 from runtime.runtime_api import RuntimeApi
-from runtime.waiting import now
+from runtime.waiting import run_blocking
 from tests.fakes import FakeRuntimeApi
 
 RUNTIME = Path(__file__).parents[2] / "runtime"
@@ -147,7 +147,7 @@ def api(fake: FakeRuntimeApi, logged: Logged) -> Iterator[RuntimeApi]:
 
 def begun(fake: FakeRuntimeApi, api: RuntimeApi) -> Invocation:
     fake.add_event({})
-    return now(api.next())
+    return run_blocking(api.next())
 
 
 @pytest.mark.parametrize("content_type", UNSENDABLE)
@@ -156,20 +156,20 @@ def test_a_content_type_that_nobody_has_looked_at_is_refused_where_the_head_is_w
 ) -> None:
     body = OnePiece()
     invocation = begun(fake, api)
-    now(api.respond(invocation, StreamedResult(body, content_type)))
+    run_blocking(api.respond(invocation, StreamedResult(body, content_type)))
     answer = fake.wait_answer(invocation.request_id)
     assert (answer.kind, answer.document["errorType"]) == ("error", "Runtime.MarshalError")
     assert "the content type must be text on one line" in answer.document["errorMessage"]
     assert body.is_closed
     invocation = begun(fake, api)  # the connection is in step
-    now(api.respond(invocation, StreamedResult(OnePiece())))
+    run_blocking(api.respond(invocation, StreamedResult(OnePiece())))
     assert fake.wait_answer(invocation.request_id).body == b"piece"
 
 
 @pytest.mark.parametrize("content_type", BREAKING)
 def test_the_same_of_an_answer_that_is_not_streamed(fake: FakeRuntimeApi, api: RuntimeApi, content_type: str) -> None:
     invocation = begun(fake, api)
-    now(api.respond(invocation, Result(b"{}", content_type)))
+    run_blocking(api.respond(invocation, Result(b"{}", content_type)))
     answer = fake.wait_answer(invocation.request_id)
     assert (answer.kind, answer.document["errorType"]) == ("error", "Runtime.MarshalError")
 
@@ -181,7 +181,7 @@ def test_a_report_leaves_out_what_cannot_be_sent(
     invocation = begun(fake, api)._replace(invocation_id=text)
     fault = InvocationFault(text, "message")
     fault.name, fault.xray_cause = "Name", text
-    now(api.fail(invocation, fault))
+    run_blocking(api.fail(invocation, fault))
     answer = fake.wait_answer(invocation.request_id)
     assert answer.document["errorMessage"] == "message"
     assert {name for name, _ in answer.headers} == {"Host", "User-Agent", "Content-Type", "Content-Length"}
@@ -198,7 +198,7 @@ def test_trailers_leave_out_what_cannot_be_sent(fake: FakeRuntimeApi, api: Runti
             return piece
 
     invocation = begun(fake, api)
-    now(api.respond(invocation, StreamedResult(Failing())))
+    run_blocking(api.respond(invocation, StreamedResult(Failing())))
     request = fake.wait_answer(invocation.request_id).request
     assert (request.body, [name for name, _ in request.trailers]) == (b"piece", ["Lambda-Runtime-Function-Error-Body"])
 

@@ -16,7 +16,7 @@ from runtime.connection import Connection
 from runtime.errors import ConnectionLost, ConnectRefused, ExchangeTimeout
 from runtime.messages import HttpRequest
 from runtime.multiplexer import Multiplexer
-from runtime.waiting import now
+from runtime.waiting import run_blocking
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 LARGE = 30_000_000
@@ -311,4 +311,4 @@ def test_one_that_fails_ends_the_turn_with_its_error(multiplexer: Multiplexer) -
 
 def test_now_refuses_a_coroutine_that_is_suspended(multiplexer: Multiplexer) -> None:
     with pytest.raises(RuntimeError, match="suspended"):
-        now(multiplexer.sleep(0))
+        run_blocking(multiplexer.sleep(0))
