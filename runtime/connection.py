@@ -17,9 +17,9 @@ Three rules:
 3. **The socket stays blocking**, while there is one invocation at a time. ``settimeout`` would make it non-blocking
    inside: one more system call for each of ours, and MSG_WAITALL would return early. With a deadline it has a fixed
    SO_RCVTIMEO, after which the clock is looked at, and the last second is waited for in ``poll``. SO_RCVTIMEO alone
-   will not do: the kernel's timer wheel rounds it up by as much as an eighth, which is seconds. What is small never
+   is not exact: the kernel's timer wheel rounds it up by as much as an eighth, which is seconds. What is small never
    blocks in a send, since each exchange begins with empty buffers; what is larger is sent while looking at the clock.
-   Where several are served at once, whatever may wait suspends instead (waiting.py).
+   Where several invocations are served at once, each wait suspends instead (waiting.py).
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ RECEIVE_SIZE = 64 * 1024
 STREAM_SIZE = 512 * 1024
 # After so much in one go more is likely to be there; after less, waiting at once is cheaper than a receive that fails.
 FLOWING = 16 * 1024
-# How much of a body of known length one receive call may wait for: the deadline is looked at in between.
+# At most so much of a body of known length is waited for by one receive call: the clock is read in between.
 CHUNK = 1024 * 1024
 # How long a receive blocks before the clock is looked at again.
 PATIENCE_S = 0.5
-# With less than this a limit would be none: 0 microseconds mean that there is no limit.
-SHORTEST_WAIT_S = 0.001
-# With less time left than this, ``poll`` waits for the answer: it is exact.
-EXACT_WAIT_S = 2 * PATIENCE_S
 # How long it blocks where a signal handler in Python is waiting to be called. A signal that comes between the last
 # bytecode and the receive call does not interrupt that call, and would be noticed only when it returns.
 WATCHFUL_S = 0.05
+# A deadline that is closer than this has passed. A socket with a limit of 0 microseconds has none.
+SHORTEST_WAIT_S = 0.001
+# With less time left than this, ``poll`` waits for the answer: it is exact.
+EXACT_WAIT_S = 2 * PATIENCE_S
 # A Unix socket whose backlog is full says so at once, where TCP waits.
 BACKLOG_PAUSE_S = 0.001
 
@@ -95,13 +95,13 @@ class Connection:
         self._is_flowing = False  # of an answer that is passed on, more is likely to be there already
         self._timed = 0.0  # after how many seconds a receive on the open socket returns at the latest; 0: never
         self.has_ended_answer = False
-        """The end of the last connection was the end of the last answer: nothing else has told where that ends."""
+        """The last answer ended with its connection: nothing else told where it ends."""
         self.while_idle: Callable[[], None] | None = None
         """Called every ``WATCHFUL_S`` while an exchange without a deadline waits, where waiting blocks."""
         self._is_idle = False
         self._keeps = True  # the peer has never sent bytes that belong to no answer
         self.on_surplus: Callable[[], None] | None = None
-        """Called when it has, once."""
+        """Called once, when the peer has sent such bytes for the first time."""
         self._is_sound = True  # of the current exchange, the whole request was sent, and nothing came before that
 
     def exchange(
@@ -174,7 +174,7 @@ class Connection:
         return self._socket is not None
 
     async def let_close(self, seconds: float, more_s: float) -> None:
-        """Give the peer so long after its last answer to close the open connection, and ``more_s`` for what follows."""
+        """Give the peer ``seconds`` after its answer to close the connection, then ``more_s`` to close its listener."""
         at = self._used_at
         if self._socket is not None:
             if time.time() >= at + seconds or not await self._waiting.ready(self._readable, at + seconds):
@@ -398,7 +398,7 @@ class Connection:
                     self._distrust()
 
     async def _await_data(self, interests: Interests, deadline: float | None) -> None:
-        """Raises ``ExchangeTimeout``, and ``ClientGone`` when none of it is there but what is watched."""
+        """Wait. Raises ``ExchangeTimeout``, and ``ClientGone`` when only the watched descriptor is readable."""
         if deadline is not None:
             _remaining(deadline)  # however much there is to read already
         ready = await self._waiting.ready(interests, deadline)
@@ -408,7 +408,7 @@ class Connection:
             raise ClientGone
 
     def _readable_with(self, watched: int) -> Interests:
-        """That there is something to read, or on the descriptor ``watched`` (-1: none). The same as long as that is."""
+        """Interests in our socket and in the descriptor ``watched`` (-1: none). Kept for the next call."""
         if watched < 0:
             return self._readable
         if self._either[1:] != ((watched, select.POLLIN),):

@@ -2,8 +2,8 @@
 
 Lambda sends SIGTERM before the end of an environment only when some extension is registered, and kills at once
 otherwise (https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-shutdown).
-So the runtime registers one that wants no events, from inside the process, and asks for its next event: until it has
-done so init never completes. The answer never comes and is never waited for: the socket is all that is kept.
+So the runtime registers one that wants no events, from inside the process, and asks for its next event: without that
+request init would never complete. No answer to it ever comes. The open socket is all that has to be kept.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ _NO_EVENTS = b'{"events":[]}'
 
 
 def register(address: str, log: Log) -> Connection | None:
-    """A connection to keep for as long as the process lives, or None (logged) when the platform does not want it."""
+    """Register the extension. Returns the connection to keep for as long as the process lives.
+
+    None when the platform has refused: that is logged, and the app then gets no SIGTERM.
+    """
     connection = Connection(*address_of(address))
     common = render_lines((("Host", address), ("User-Agent", USER_AGENT)))
     fields = (

@@ -7,8 +7,8 @@ Four rules of this file:
 2. **How the bytes were split changes nothing**, neither the answer nor the kind of error; no byte is searched twice, so
    that the work is linear even when they come one at a time.
 3. **Nothing that is left over is used.** A byte after the answer ends the life of the connection (``keep_alive``), and
-   so does an answer that has no body by its status or method, and may yet be followed by one: peers send the two in
-   two pieces, and the second would be read as the next answer.
+   so does an answer that has no body by its status or method while its head announces one: some peers send that body
+   all the same, a moment later, and it would be read as the next answer.
 4. **The usual answer is a straight line**: head and body come in one ``feed`` and are read there, with one search, one
    decoding and one split, and without an object for the body. Parsed heads are cached by their octets.
 
@@ -22,7 +22,7 @@ one Content-Length                  after so many octets; several are refused, e
 else                                with the connection
 ==================================  =================================================================================
 
-What the RFC leaves to us:
+Where the RFC leaves a choice:
 
 ==================================  =================================================================================
 LF without CR ends a line (2.2)     yes in the head: CGI scripts write it, and servers pass on what these write
@@ -261,9 +261,10 @@ class ResponseReader:
                     and (self._max_body is None or length <= self._max_body)
                 ):  # the usual answer: all of it has come, and nothing else
                     # A list of its own: a hook may change it, and the head is remembered.
-                    self._head = status, reason, [*fields]
+                    fields = [*fields]
+                    self._head = status, reason, fields
                     self.keep_alive = is_persistent and not self._has_promised
-                    self.response = HttpResponse(*self._head, buffer)
+                    self.response = HttpResponse(status, reason, fields, buffer)
                     return self.response
                 if self._is_final(head):
                     break

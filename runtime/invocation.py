@@ -1,4 +1,4 @@
-"""One invocation as the Runtime API hands it over, and what goes back.
+"""The values that pass between the Runtime API and whoever answers invocations, and the names that it uses.
 
 Names of paths and header fields are spelled as AWS spells them
 (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html); they are compared without regard to case.
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
         async def read(self, watched: int) -> bytes:
             """Returns the next bytes, as soon as there are some; ``b""`` at the end.
 
-            ``watched`` is the descriptor of the connection on which they are sent: it becomes readable when nobody
-            wants them any more. Raises ``ClientGone`` when that was noticed while waiting, and ``InvocationFault`` when
-            there will be no proper end.
+            ``watched`` is the descriptor of the connection on which they are sent, which becomes readable when the
+            client has disconnected. Raises ``ClientGone`` when that happens while waiting, and ``InvocationFault``
+            when the rest of the body will not come.
             """
 
         def close(self) -> None:
-            """Called once, after the end or instead of it."""
+            """Release what the body holds. Called once, after the end or instead of it."""
 
     class InProcessBody(Protocol):
         """A streamed answer that code in this process makes: its next piece is there when the call returns."""
@@ -68,7 +68,7 @@ RAW_STREAM_TYPE = "application/octet-stream"  # of a streamed answer, unless som
 
 
 class Invocation(NamedTuple):
-    """What ``GET .../invocation/next`` answered. A header that was absent or empty is ``""``."""
+    """An answer to ``GET .../invocation/next``. A header that was absent or empty is ``""``."""
 
     request_id: str
     payload: bytes
@@ -83,7 +83,7 @@ class Invocation(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What an invocation is answered with."""
+    """The answer to an invocation."""
 
     payload: bytes
     content_type: str = "application/json"

@@ -1,4 +1,4 @@
-"""A function that remembers its results, for what comes again with nearly every message."""
+"""A cache of a function's results, for arguments that come again with nearly every message."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class Memo(dict["Key", "Result"]):
-    """``memo[argument]`` is ``function(argument)``, worked out once; a look-up in a dict from then on.
+    """``memo[argument]`` is ``function(argument)``, computed once; from then on a look-up in a dict.
 
     It keeps at most ``count`` results, of arguments that are at most ``length`` long: peers choose these, and an
-    environment lives for hours. When it is full it forgets all of them, so that it goes on learning; to stop instead
-    would leave it with what the first to come has made up. An exception is not kept.
+    environment lives for hours. A full cache is cleared. If it stopped adding instead, the first clients could fill it
+    for good with arguments of their own making. An exception is not kept.
     """
 
     def __init__(self, function: Callable[[Key], Result], count: int, length: int) -> None:

@@ -1,4 +1,4 @@
-"""HTTP messages as values (RFC 9110). No bytes on the wire here, no sockets, no Lambda."""
+"""HTTP messages as values (RFC 9110), and the rules for their parts. Nothing of sockets, wire format or Lambda."""
 
 from __future__ import annotations
 

@@ -2,11 +2,11 @@
 
 Edge cases that decided the shape:
 
-- The kernel is told of a descriptor once, not for each wait: most wait for the same thing again and again, and a system
-  call is a microsecond. Of one that becomes ready while nobody waits for it (a peer that closes an idle connection) it
-  is told to be silent, or it would never let us sleep.
-- Who is woken is settled for all events of a turn before anybody is: a coroutine that goes on may close a descriptor,
-  and another may get its number.
+- A descriptor is registered once, not for each wait: most coroutines wait for the same thing again and again, and a
+  system call costs a microsecond. One that becomes ready while nobody waits for it (a peer closes an idle connection)
+  is unregistered, or epoll would return at once for ever.
+- All events of a turn are assigned to coroutines before the first of these runs: it may close a descriptor, and another
+  coroutine may be given its number.
 """
 
 from __future__ import annotations
@@ -25,39 +25,39 @@ if TYPE_CHECKING:
     from .waiting import Interests, Ready
 
     Wait = tuple[Interests, float | None]
-    """What is waited for, and until when (epoch seconds; None: without end)."""
+    """Interests, and until when they are waited for (epoch seconds; None: without end)."""
     Task = Coroutine[Wait, Ready | None, None]
 
 
 class Multiplexer:
-    """Waiting that suspends: a ``waiting.Waiting``."""
+    """Waits that suspend the coroutine, and the loop that resumes it: a ``waiting.Waiting``."""
 
     suspends = True
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._told: dict[int, int] = {}  # what the kernel watches: the events of each descriptor
+        self._told: dict[int, int] = {}  # the events that each descriptor is registered for
         self._waits: dict[Task, Wait] = {}
         self._waiting: dict[int, Task] = {}  # by descriptor
         self._earliest = NEVER  # no wait ends by its time before this one
 
     @coroutine
     def ready(self, interests: Interests, until: float | None) -> Generator[Wait, Ready, Ready]:
-        """As ``Waiting`` has it."""
+        """Suspend until ``run`` resumes the coroutine."""
         return (yield interests, until)
 
     def looking(self, descriptor: int) -> Callable[[float], object]:
-        """Asks the kernel only where it does not look by itself: else the event would have come with this turn's."""
+        """``poll``, called only for a descriptor that is not registered: else this turn's events would have told."""
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
         return lambda timeout: self._told.get(descriptor) != select.POLLIN and poll.poll(timeout)
 
     async def sleep(self, seconds: float) -> None:
-        """As ``Waiting`` has it."""
+        """Suspend for that long."""
         await self.ready((), time.time() + seconds)
 
     def forget(self, descriptor: int) -> None:
-        """As ``Waiting`` has it. The kernel forgets it by itself."""
+        """Drop the note of its registration. The kernel's own ends with the descriptor."""
         self._told.pop(descriptor, None)
 
     def run(self, tasks: Iterable[Coroutine[Any, Any, None]]) -> None:
@@ -84,7 +84,7 @@ class Multiplexer:
             return
 
     def _tell(self, descriptor: int, events: int) -> None:
-        """Tell the kernel what to look for."""
+        """Register the descriptor for these events."""
         if descriptor in self._told:
             self._epoll.modify(descriptor, events)
         else:
@@ -92,7 +92,7 @@ class Multiplexer:
         self._told[descriptor] = events
 
     def _woken(self, ready: Ready) -> list[tuple[Task, Ready | None]]:
-        """Who goes on, and with what."""
+        """The coroutines to resume, each with the events that it waited for."""
         woken: list[tuple[Task, Ready | None]] = []
         for event in ready:
             task = self._waiting.pop(event[0], None)
@@ -108,12 +108,12 @@ class Multiplexer:
         return woken
 
     def _silence(self, descriptor: int) -> None:
-        """Have the kernel look away."""
+        """Unregister the descriptor."""
         if self._told.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
 
     def _late(self, now: float) -> list[tuple[Task, Ready | None]]:
-        """Those whose time is over, in the order of their times."""
+        """The coroutines whose time is over, in the order of their times. Each is resumed without an event."""
         late = [task for task, (_, until) in self._waits.items() if until is not None and until <= now]
         late.sort(key=lambda task: self._waits[task][1] or now)
         for task in late:

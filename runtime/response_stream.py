@@ -1,4 +1,4 @@
-"""A streamed answer on the wire: a chunked POST whose trailers say how it ended
+"""Streamed responses: one chunked POST each, whose trailers say how it ended
 (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming).
 
 ::
@@ -11,8 +11,8 @@
     size CRLF data CRLF ...                             write, once for each piece, and nothing is held back
     0 CRLF [trailers] CRLF                              finish, or fail with the two trailers
 
-A stream that ends without its last chunk is a truncated one to the platform, so that even a failure ends properly. The
-connection is the one on which the invocation came, and serves the next one when the platform is willing.
+The platform takes a stream without its last chunk for a truncated one, so a failed stream is ended with one as well.
+The POST goes over the connection on which the invocation came. That serves the next one if the platform keeps it open.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ _LAST_CHUNK = b"0\r\n"
 
 
 class ResponseStream:
-    """One answer, from ``begin`` to ``finish`` or ``fail``. Without either, ``abandon`` has to be called."""
+    """One streamed response. After ``begin`` call ``finish`` or ``fail`` to end it, or else ``abandon``."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._held = b""
         self.watched = -1
-        """The descriptor that becomes readable when the platform wants no more."""
+        """The descriptor that becomes readable when the platform closes the connection, or answers early."""
         self.size = 0
         """Bytes written, without their framing."""
 
@@ -63,7 +63,7 @@ class ResponseStream:
         self._held = b""
 
     async def finish(self, last: bytes = b"") -> HttpResponse:
-        """End the answer, with ``last`` as its last piece. What the platform says to it. Raises ``ClientGone``."""
+        """End the answer, with ``last`` as its last piece. Returns the platform's answer. Raises ``ClientGone``."""
         return await self._end(last, b"\r\n")
 
     async def fail(self, error_type: str, document: bytes) -> HttpResponse:
@@ -92,7 +92,7 @@ class ResponseStream:
         return reader.response
 
     async def _send(self, *parts: bytes) -> None:
-        """No copy of the data, and one system call for all parts as long as the platform keeps up."""
+        """Send all parts: without a copy, and with one system call as long as the platform keeps up."""
         try:
             sock = self._connection.lent()
             try:
@@ -107,9 +107,9 @@ class ResponseStream:
             raise ClientGone(f"the platform takes no more of the answer: {error}") from error
 
     async def _send_slowly(self, sock: socket.socket, rest: memoryview) -> None:
-        """Wait for room, and look whether anybody is still there.
+        """Send the rest of a part piece by piece, whenever the socket has room. Raises ``ClientGone``.
 
-        A blocking send would not: it waits on for a peer that has closed its side without reading the rest.
+        A blocking send would wait on for a peer that has closed its side without reading the rest.
         """
         while rest:
             if await self._connection.wait(select.POLLOUT | select.POLLIN) & ~select.POLLOUT:

@@ -1,8 +1,8 @@
 """Value types that read like ``typing.NamedTuple`` and cost nothing to import.
 
-``typing`` takes 4 ms of a start that takes 7 ms in all, and ``collections`` another 2 ms (docs/decisions/0003). So the
-class statement is all that is borrowed: mypy and the reader see the real ``NamedTuple``; at run time a class is a plain
-tuple with the same C field getters that ``collections.namedtuple`` uses.
+``typing`` takes 4 ms of a start that takes 7 ms in all, and ``collections`` another 2 ms (docs/decisions/0003). So only
+the class statement is borrowed: mypy and the reader see the real ``NamedTuple``; at run time a class is a plain tuple
+with the same C field getters that ``collections.namedtuple`` uses.
 
 A module that defines values needs ``from __future__ import annotations``: the field list is read from the class body.
 """

@@ -1,4 +1,4 @@
-"""Waiting for sockets and for time, in the one form that both ways of serving share.
+"""Waiting for sockets and for time, in the one form that serves one invocation at a time and several.
 
 Whatever may wait is a coroutine. With one invocation at a time it never suspends: each wait blocks the process, which
 is the fastest way, and ``run_blocking`` turns the coroutine into an ordinary call. With several at a time each wait
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     Interests = tuple[tuple[int, int], ...]
     """Descriptors, each with events of ``select.poll``."""
     Ready = list[tuple[int, int]]
-    """Descriptors and what has come true of them, as ``select.poll`` tells it; empty when the time was over."""
+    """Descriptors, each with its events that are true (of ``select.poll``). Empty: the time was over."""
 
     class Waiting(Protocol):
         """A way to wait."""
 
         suspends: bool
-        """Others go on meanwhile, so that nothing may block."""
+        """Other coroutines run during a wait, so nothing may block the process."""
 
         def ready(self, interests: Interests, until: float | None) -> Awaitable[Ready]:
             """Wait for one of them to come true. ``until`` is in epoch seconds, None is no limit."""
@@ -46,7 +46,7 @@ LONGEST_WAIT_S = 86_400.0
 
 
 class Blocking:
-    """Waiting that keeps the whole process."""
+    """Waits that block the whole process. Its coroutines never suspend."""
 
     suspends = False
 
@@ -55,7 +55,7 @@ class Blocking:
         self._poll: Callable[[float], Ready] = select.poll().poll
 
     async def ready(self, interests: Interests, until: float | None) -> Ready:
-        """As ``Waiting`` has it."""
+        """Wait in ``poll``."""
         return self._polling(interests)(-1 if until is None else patience(until) * 1000)
 
     def looking(self, descriptor: int) -> Callable[[float], object]:
@@ -73,20 +73,20 @@ class Blocking:
         return self._poll
 
     async def sleep(self, seconds: float) -> None:
-        """As ``Waiting`` has it."""
+        """Sleep the whole process."""
         time.sleep(seconds)
 
     def forget(self, _descriptor: int) -> None:
-        """Nothing is kept of it: ``poll`` is given all descriptors with each call."""
+        """Do nothing: ``poll`` is given all descriptors with each call."""
 
 
 def patience(until: float) -> float:
-    """How many seconds a call may wait that is to end at ``until`` (epoch seconds)."""
+    """Seconds from now until ``until`` (epoch seconds): at least 0, at most ``LONGEST_WAIT_S``."""
     return min(max(0.0, until - time.time()), LONGEST_WAIT_S)
 
 
 def run_blocking(coroutine: Coroutine[Any, Any, Returned]) -> Returned:
-    """What the coroutine returns, which waits by ``Blocking`` alone. Raises what it raises."""
+    """Run a coroutine that waits by ``Blocking`` alone. Returns and raises as it does."""
     try:
         coroutine.send(None)
     except StopIteration as end:
