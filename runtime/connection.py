@@ -419,6 +419,15 @@ class Connection:
         return self._address if isinstance(self._address, str) else f"{self._address[0]}:{self._address[1]}"
 
 
+def keep_freed_memory() -> None:
+    """Have glibc keep the blocks that large bodies were in, instead of mapping new pages for each invocation.
+
+    It maps blocks above a threshold afresh, and raises that for good once such a block is freed, up to 32 MiB: so this
+    frees the largest one that counts, never touched (docs/decisions/0008). Other C libraries do not mind.
+    """
+    bytes((32 << 20) - 65_536)
+
+
 def _family(host: str) -> int:
     if host.startswith("/"):
         return socket.AF_UNIX

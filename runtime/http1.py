@@ -40,8 +40,8 @@ trailers (6.5.1)                    must be well-formed, then dropped: a payload
 from __future__ import annotations
 
 from .errors import BodyTooLarge, ConnectionLost, ProtocolError
-from .memo import Memo
 from .messages import HttpRequest, HttpResponse, breaks_lines, is_token
+from .values import Memo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

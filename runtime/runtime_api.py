@@ -46,9 +46,9 @@ from .invocation import (
     Result,
     StreamedResult,
 )
-from .memo import Memo
 from .messages import HttpRequest, HttpResponse, is_field_value
 from .standard import standard_library
+from .values import Memo
 from .waiting import run_blocking
 
 TYPE_CHECKING = False

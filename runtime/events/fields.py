@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from ..errors import ContextTooLarge
 from ..json_codec import dumps, dumps_ascii, loads, quote_ascii, utf8
-from ..memo import Memo
 from ..messages import breaks_lines, is_token
-from ..values import NamedTuple
+from ..values import Memo, NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

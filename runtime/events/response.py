@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/response-streaming-
 from __future__ import annotations
 
 from ..json_codec import dumps, quote, quote_large
-from ..memo import Memo
+from ..values import Memo
 from ..messages import TEXT_APPLICATION_TYPES, TEXT_SUFFIXES, header
 from .binary import encode
 from .fields import answer_fields

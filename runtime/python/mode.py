@@ -10,11 +10,11 @@ import posix
 import sys
 from _frozen_importlib_external import PathFinder  # importlib.machinery is a file to read
 
+from ..connection import keep_freed_memory
 from ..dispatch import found_environment, users_environment, with_interpreter
 from ..errors import InitFault, SnapshotFault
 from ..extension import register
 from ..loop import serve
-from ..memory import keep_freed_memory
 from ..report import trace_of
 from ..standard import standard_library
 from ..waiting import run_blocking

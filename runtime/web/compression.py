@@ -20,10 +20,9 @@ another client would have been answered otherwise.
 
 from __future__ import annotations
 
-from ..memo import Memo
 from ..messages import TEXT_APPLICATION_TYPES, TEXT_SUFFIXES, HttpResponse, header, header_values, is_token
 from ..standard import standard_library
-from ..values import NamedTuple
+from ..values import Memo, NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ import posix
 import time
 
 from ..c_modules import signal
+from ..connection import keep_freed_memory
 from ..dispatch import app_environment, found_environment
 from ..errors import InitFault
 from ..extension import register
 from ..loop import serve
-from ..memory import keep_freed_memory
 from ..standard import standard_library
 from ..waiting import run_blocking
 from .app_client import OwnedApp

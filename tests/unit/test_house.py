@@ -18,7 +18,7 @@ RUNTIME = ROOT / "runtime"
 
 # From the bottom up: a module imports from the lines above its own only. `events` is one layer as a whole.
 LAYERS = (
-    {"__init__", "bundled", "values", "c_modules", "memo", "memory", "standard", "waiting"},
+    {"__init__", "bundled", "values", "c_modules", "standard", "waiting"},
     {"errors", "executables", "messages", "invocation", "multiplexer"},
     {"json_codec", "http1", "javascript.module"},
     {"dispatch"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.memo import Memo
+from runtime.values import Memo
 
 
 def test_a_result_is_worked_out_once() -> None:
