@@ -7,8 +7,8 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/response-streaming-
 from __future__ import annotations
 
 from ..json_codec import dumps, quote, quote_large
-from ..values import Memo
 from ..messages import TEXT_APPLICATION_TYPES, TEXT_SUFFIXES, header
+from ..values import Memo
 from .binary import encode
 from .fields import answer_fields
 
