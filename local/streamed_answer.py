@@ -85,8 +85,7 @@ class StreamedAnswer:
     def close(self) -> None:
         """Take no more: the runtime's connection is closed, if it is not through with its answer."""
         if not self._is_over:
-            self.interrupt()
-            self._finish(self._on_cut, None)
+            self._end_early(self._on_cut, None)
 
     def interrupt(self) -> None:
         """From another thread: whoever reads gets ``AnswerCut``."""
@@ -105,13 +104,15 @@ class StreamedAnswer:
 
     def _refuse(self) -> None:
         words = f"the streamed answer exceeds the maximum of {self._limit} bytes"
+        self._end_early(self._on_end, error_document(TOO_LARGE, words))  # an error of the function, not of its runtime
+        raise AnswerCut
+
+    def _end_early(self, tell: Callable[[bytes | None], object], document: bytes | None) -> None:
+        """Take no more. The session has to know first: the runtime may ask for its next invocation once it notices."""
         self._is_over = True
-        # An error of the function, not of its runtime: which may ask for its next invocation as soon as it notices, so
-        # that the session has to know before.
-        self._on_end(error_document(TOO_LARGE, words))
+        tell(document)
         self.interrupt()
         self.finished.set()
-        raise AnswerCut
 
     def _finish(self, tell: Callable[[bytes | None], object], document: bytes | None) -> None:
         self._is_over = True

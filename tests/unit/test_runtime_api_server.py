@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import h11
 import pytest
 
 from local.failures import LocalFailure
 from local.runtime_session import exit_words
-from local.streamed_answer import AnswerCut, ClientGone
+from local.streamed_answer import AnswerCut, ClientGone, StreamedAnswer
 from runtime.invocation import PAYLOAD_LIMIT
 
 from .scripted_runtime import HTTP_INTEGRATION, PATIENCE_S, Invoking, Said, ScriptedFunction, ScriptedRuntime
@@ -503,6 +505,32 @@ def test_a_stream_that_nobody_wants_is_closed_and_the_runtime_goes_on(
     stream.close()
     assert upload.was_closed()
     assert over(function, invoking) == (200, b"")
+
+
+@pytest.mark.parametrize("how", ["nobody wants more", "it is too large"])
+def test_the_session_knows_of_the_end_before_the_runtime_can_notice(how: str) -> None:
+    """It would be refused its next invocation otherwise, and end."""
+    runtime, connection = socket.socketpair()
+    http = h11.Connection(h11.SERVER)
+    http.receive_data(b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
+    assert isinstance(http.next_event(), h11.Request)
+    noticed: list[bool] = []
+
+    def tell(_document: bytes | None) -> None:
+        poll = select.poll()
+        poll.register(runtime, select.POLLIN)
+        noticed.append(bool(poll.poll(0)))
+
+    with runtime, connection:
+        stream = StreamedAnswer(http, connection, "text/plain", 1, on_end=tell, on_cut=tell)
+        if how == "nobody wants more":
+            stream.close()
+        else:
+            runtime.sendall(b"2\r\nab\r\n")
+            with pytest.raises(AnswerCut):
+                stream.read()
+        assert noticed == [False]
+        assert runtime.recv(1) == b""
 
 
 def test_reading_notices_that_the_client_has_gone(function: ScriptedFunction, runtime: ScriptedRuntime) -> None:
