@@ -1,5 +1,5 @@
-"""The Runtime API as calls: next, respond, fail, fail_init, and stream for an answer that is sent while it is made
-(https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html).
+"""The client of the Runtime API (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html): next, respond, fail,
+fail_init, streamed responses; and the extension that we register.
 
 Each status means:
 
@@ -64,6 +64,11 @@ if TYPE_CHECKING:
 REFUSED_BUT_ALIVE = frozenset({400, 403, 410, 413})
 EXCERPT = 300
 JSON = "application/json"
+_EXTENSION = "fairlead"
+_REGISTER_PATH = "/2020-01-01/extension/register"
+_NEXT_EVENT_PATH = "/2020-01-01/extension/event/next"
+# SHUTDOWN is refused to internal extensions, and Managed Instances refuse every event to them.
+_NO_EVENTS = b'{"events":[]}'
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 # In lower case, as a ``ResponseReader`` spells names.
 _REQUEST_ID, _DEADLINE_MS, _FUNCTION_ARN, _TRACE_ID, _CLIENT_CONTEXT, _COGNITO_IDENTITY, _TENANT_ID, _INVOCATION_ID = (
@@ -290,6 +295,40 @@ class RuntimeApi:
                     "WARN", f"{name} is left out of a report, since {value!r:.100} is no header value", request_id
                 )
         return kept
+
+
+def register_extension(address: str, log: Log) -> Connection | None:
+    """Register the internal extension that makes SIGTERM arrive.
+
+    Lambda sends SIGTERM before the end of an environment only when some extension is registered, and kills at once
+    otherwise (https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-shutdown).
+    So the runtime registers one that wants no events, from inside the process, and asks for its next event: without
+    that request init would never complete. No answer to it ever comes. The open socket is all that has to be kept.
+
+    Returns the connection to keep for as long as the process lives. None when the platform has refused: that is
+    logged, and the app then gets no SIGTERM.
+    """
+    connection = Connection(*address_of(address))
+    common = render_lines((("Host", address), ("User-Agent", USER_AGENT)))
+    fields = (
+        ("Lambda-Extension-Name", _EXTENSION),
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(_NO_EVENTS))),
+    )
+    head = render_head(HttpRequest("POST", _REGISTER_PATH, fields), common)
+    try:
+        response = run_blocking(connection.exchange_bytes("POST", head, _NO_EVENTS))
+        identifier = dict(response.headers).get("lambda-extension-identifier")
+        if response.status == 200 and identifier:
+            next_event = HttpRequest("GET", _NEXT_EVENT_PATH, (("Lambda-Extension-Identifier", identifier),))
+            run_blocking(connection.park(render_head(next_event, common)))
+            return connection
+        problem = f"status {response.status}"
+    except (ExchangeError, OSError) as error:
+        problem = str(error)
+    log("WARN", f"the app will get no SIGTERM before the environment ends: registering for it failed ({problem})")
+    connection.close()
+    return None
 
 
 def invocation_from(response: HttpResponse) -> Invocation:

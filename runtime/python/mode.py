@@ -13,9 +13,9 @@ from _frozen_importlib_external import PathFinder  # importlib.machinery is a fi
 from ..connection import keep_freed_memory
 from ..dispatch import found_environment, users_environment, with_interpreter
 from ..errors import InitFault, SnapshotFault
-from ..extension import register
 from ..loop import serve
 from ..report import trace_of
+from ..runtime_api import register_extension
 from ..standard import standard_library
 from ..waiting import run_blocking
 from . import logs as handler_logs
@@ -47,7 +47,7 @@ def run_handler(config: Config, environ: Mapping[str, str], argv: list[str], api
         api.fail_init(fault)
         end(None, 1)
     # Kept in a local: the platform takes a closed socket for the extension's end.
-    extension = register(environ["AWS_LAMBDA_RUNTIME_API"], log) if config.shutdown_grace_ms else None
+    extension = register_extension(environ["AWS_LAMBDA_RUNTIME_API"], log) if config.shutdown_grace_ms else None
     if environ.get("AWS_LAMBDA_MAX_CONCURRENCY", "1") == "1":
         serve_alone(config, environ, logs, api, log)
     else:

@@ -10,8 +10,8 @@ from ..c_modules import signal
 from ..connection import keep_freed_memory
 from ..dispatch import app_environment, found_environment
 from ..errors import InitFault
-from ..extension import register
 from ..loop import serve
+from ..runtime_api import register_extension
 from ..standard import standard_library
 from ..waiting import run_blocking
 from .app_client import OwnedApp
@@ -70,7 +70,9 @@ class WebMode:
             if not self._process.pid:
                 app.start()
             # While the app boots. Kept in a local: the platform takes a closed socket for the extension's end.
-            extension = register(self._environ["AWS_LAMBDA_RUNTIME_API"], log) if config.shutdown_grace_ms else None
+            extension = (
+                register_extension(self._environ["AWS_LAMBDA_RUNTIME_API"], log) if config.shutdown_grace_ms else None
+            )
             app.await_init(*([began + ASYNC_INIT_LIMIT_S] if config.async_init else []))
             ready = time.time()
         except InitFault as fault:

@@ -24,7 +24,7 @@ LAYERS = (
     {"dispatch"},
     {"config"},
     {"events", "logs", "report", "connection"},
-    {"response_stream", "extension", "javascript.init_error"},
+    {"response_stream", "javascript.init_error"},
     {"runtime_api"},
     {"loop"},
     {"web.libzstd", "web.processes"},
