@@ -25,6 +25,35 @@ else:
         def _tuplegetter(index, doc):
             return property(lambda self: self[index], doc=doc)
 
+    # Constructors by their number of fields. To rename the parameters of one that is compiled already costs a tenth of
+    # compiling one from text: 5 million instructions per start (docs/decisions/0003).
+    _new = tuple.__new__
+    _CONSTRUCTORS = (
+        None,
+        None,
+        lambda _cls, a, b: _new(_cls, (a, b)),
+        lambda _cls, a, b, c: _new(_cls, (a, b, c)),
+        lambda _cls, a, b, c, d: _new(_cls, (a, b, c, d)),
+        lambda _cls, a, b, c, d, e: _new(_cls, (a, b, c, d, e)),
+        lambda _cls, a, b, c, d, e, f: _new(_cls, (a, b, c, d, e, f)),
+        lambda _cls, a, b, c, d, e, f, g: _new(_cls, (a, b, c, d, e, f, g)),
+        None,
+        lambda _cls, a, b, c, d, e, f, g, h, i: _new(_cls, (a, b, c, d, e, f, g, h, i)),
+        lambda _cls, a, b, c, d, e, f, g, h, i, j: _new(_cls, (a, b, c, d, e, f, g, h, i, j)),
+    )
+    _Function = type(_CONSTRUCTORS[2])
+
+    def _constructor(fields, defaults):
+        """A function of the class and its fields. A generic ``*args`` constructor would be several times slower."""
+        template = _CONSTRUCTORS[len(fields)] if len(fields) < len(_CONSTRUCTORS) else None
+        if template:
+            code = template.__code__.replace(co_varnames=("_cls", *fields))
+            return _Function(code, {"_new": _new}, "__new__", defaults)
+        names = ", ".join(fields)
+        create = eval(f"lambda _cls, {names}: _new(_cls, ({names},))", {"_new": _new})
+        create.__defaults__ = defaults
+        return create
+
     def _repr(self):
         fields = ", ".join(f"{name}={value!r}" for name, value in zip(self._fields, self, strict=True))
         return f"{type(self).__name__}({fields})"
@@ -41,14 +70,10 @@ else:
         def __new__(mcls, name, bases, body):
             fields = tuple(body.pop("__annotations__", ()))
             defaults = tuple(body.pop(field) for field in fields if field in body)
-            names = ", ".join(fields)
-            # Compiled, as namedtuple does it: a generic *args constructor would be several times slower per value.
-            create = eval(f"lambda _cls, {names}: _new(_cls, ({names},))", {"_new": tuple.__new__})
-            create.__defaults__ = defaults
             getters = {field: _tuplegetter(index, field) for index, field in enumerate(fields)}
             common = {
                 "__slots__": (),
-                "__new__": create,
+                "__new__": _constructor(fields, defaults),
                 "__repr__": _repr,
                 "__getnewargs__": lambda self: tuple(self),  # for copy and pickle
                 "__match_args__": fields,

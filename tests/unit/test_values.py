@@ -18,6 +18,29 @@ def test_fields_by_position_and_name_with_defaults() -> None:
     assert tuple(Invocation("id", b"{}")) == ("id", b"{}", 0, "", "", "", "", "", "", "")
 
 
+def value_type(count: int) -> type:
+    """A value type with so many fields, the last of which has a default."""
+    names = [f"field_{number}" for number in range(count)]
+    scope: dict[str, type] = {}
+    head = "from __future__ import annotations\nfrom runtime.values import NamedTuple\nclass Value(NamedTuple):\n"
+    exec(head + "".join([f"    {name}: int\n" for name in names[:-1]]) + f"    {names[-1]}: int = -1\n", scope)
+    return scope["Value"]
+
+
+@pytest.mark.parametrize("count", range(1, 41))
+def test_any_number_of_fields(count: int) -> None:
+    """The constructors of the usual numbers are prepared, the others are compiled."""
+    kind, numbers = value_type(count), tuple(range(count))
+    by_name = {f"field_{number}": number for number in reversed(numbers)}
+    assert tuple(kind(*numbers)) == tuple(kind(**by_name)) == numbers
+    assert tuple(kind(*numbers[:-1])) == (*numbers[:-1], -1)
+    for wrong in ((*numbers, 0), numbers[:-2] if count > 1 else (0, 0)):
+        with pytest.raises(TypeError):
+            kind(*wrong)
+    with pytest.raises(TypeError, match="field_unknown"):
+        kind(**by_name, field_unknown=0)
+
+
 @pytest.mark.parametrize("arguments", [(), ("GET",), ("GET", "/", (), b"", "more")])
 def test_too_few_and_too_many_fields_are_refused(arguments: tuple[object, ...]) -> None:
     with pytest.raises(TypeError):
