@@ -48,9 +48,9 @@ else:
         template = _CONSTRUCTORS[len(fields)] if len(fields) < len(_CONSTRUCTORS) else None
         if template:
             code = template.__code__.replace(co_varnames=("_cls", *fields))
-            return _Function(code, {"_new": _new}, "__new__", defaults)
+            return _Function(code, globals(), "__new__", defaults)
         names = ", ".join(fields)
-        create = eval(f"lambda _cls, {names}: _new(_cls, ({names},))", {"_new": _new})
+        create = eval(f"lambda _cls, {names}: _new(_cls, ({names},))")
         create.__defaults__ = defaults
         return create
 

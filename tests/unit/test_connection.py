@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -141,6 +143,44 @@ def test_one_connection_serves_many_exchanges(peer_of) -> None:
     peer, connection = peer_of(answer(OK, OK, OK))
     assert [connection.exchange(get()).body for _ in range(3)] == [b"ok"] * 3
     assert len(peer.heads) == 3
+
+
+def calls_of(run: Callable[[], object]) -> list[str]:
+    """The functions of `runtime` that are called while ``run`` is, in order."""
+    calls: list[str] = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_globals["__name__"].startswith("runtime."):
+            calls.append(frame.f_code.co_name)
+
+    sys.setprofile(note)
+    try:
+        run()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.parametrize("deadline_s", [None, 60])
+def test_the_usual_exchange_is_a_straight_line(deadline_s: float | None) -> None:
+    """Each Python call costs 300 instructions, a coroutine 1,200, and each invocation has three exchanges."""
+    peer = Peer(answer(OK, OK, OK))
+    connection = Connection("127.0.0.1", peer.port)
+
+    def post() -> HttpResponse:
+        head = b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\n"
+        deadline = deadline_s and time.time() + deadline_s
+        return run_blocking(connection.exchange_bytes("POST", head, b"body", deadline))
+
+    assert post().body == b"ok"
+    assert calls_of(post) == [
+        *("exchange_bytes", "__init__", "run_blocking"),
+        *("_exchange", "_is_usable", "_feed", "feed", "_split_head"),
+        "<lambda>",  # the answer's constructor
+    ]
+    assert post().body == b"ok"
+    connection.close()
+    peer.finish()
 
 
 def wait_for_end_of_stream(asked: Asked) -> None:
