@@ -181,6 +181,7 @@ def _line_start(name: str) -> str:
 
 _LINE_STARTS = Memo(_line_start, count=500, length=99)
 _METHODS = Memo(_method, count=50, length=20)
+_response = HttpResponse._make  # three are made per invocation
 
 
 # ---- responses ------------------------------------------------------------------------------------------------------
@@ -264,7 +265,7 @@ class ResponseReader:
                     fields = [*fields]
                     self._head = status, reason, fields
                     self.keep_alive = is_persistent and not self._has_promised
-                    self.response = HttpResponse(status, reason, fields, buffer)
+                    self.response = _response((status, reason, fields, buffer))
                     return self.response
                 if self._is_final(head):
                     break

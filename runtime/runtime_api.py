@@ -331,6 +331,9 @@ def register_extension(address: str, log: Log) -> Connection | None:
     return None
 
 
+_invocation = Invocation._make
+
+
 def invocation_from(response: HttpResponse) -> Invocation:
     """The invocation in an answer to next. Raises ``RuntimeApiFault``."""
     if response.status != 200:
@@ -341,17 +344,19 @@ def invocation_from(response: HttpResponse) -> Invocation:
         raise RuntimeApiFault(f"the Runtime API's answer to next has no {REQUEST_ID} header")
     digits = field(_DEADLINE_MS, "")
     deadline_ms = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 18 else 0
-    return Invocation(
-        request_id,
-        response.body,
-        deadline_ms,
-        field(_FUNCTION_ARN, ""),
-        field(_TRACE_ID, ""),
-        field(_CLIENT_CONTEXT, ""),
-        field(_COGNITO_IDENTITY, ""),
-        field(_TENANT_ID, ""),
-        field(_INVOCATION_ID, ""),
-        field("content-type", ""),
+    return _invocation(
+        (
+            request_id,
+            response.body,
+            deadline_ms,
+            field(_FUNCTION_ARN, ""),
+            field(_TRACE_ID, ""),
+            field(_CLIENT_CONTEXT, ""),
+            field(_COGNITO_IDENTITY, ""),
+            field(_TENANT_ID, ""),
+            field(_INVOCATION_ID, ""),
+            field("content-type", ""),
+        )
     )
 
 

@@ -79,6 +79,8 @@ else:
                 "__match_args__": fields,
                 "_fields": fields,
                 "_replace": _replace,
+                # Of a tuple with all fields, which is not checked: three fifths of the instructions of the constructor
+                "_make": classmethod(_new),
             }
             return type(name, (tuple,), {**common, **getters, **body})
 

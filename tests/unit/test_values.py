@@ -60,6 +60,11 @@ def test_a_changed_copy() -> None:
         GET._replace(verb="PUT")
 
 
+def test_a_value_is_made_of_a_tuple() -> None:
+    made = HttpRequest._make(("GET", "/", (("host", "x"),), b""))
+    assert (made, type(made)) == (GET, HttpRequest)
+
+
 def test_representation_and_pattern() -> None:
     assert repr(HttpResponse(200, "OK", ())) == "HttpResponse(status=200, reason='OK', headers=(), body=b'')"
     match GET:
