@@ -6,6 +6,8 @@ public ones call. Where ``_json`` is missing (another Python than CPython) the p
 
 from __future__ import annotations
 
+import posix
+
 from .standard import standard_library
 
 TYPE_CHECKING = False
@@ -22,6 +24,7 @@ else:
     except ImportError:  # another Python than CPython
         _json = None
 
+_WORD = posix.urandom(16).hex()  # nobody can have written it
 _TOO_DEEP = "it is nested too deeply for JSON"
 _WHITE_SPACE = " \t\n\r"  # RFC 8259 section 2
 # CPython refuses longer decimal integers, because reading them takes quadratic time.
@@ -55,6 +58,34 @@ def loads(payload: bytes) -> object:
     if end != len(text) and text[end:].strip(_WHITE_SPACE):
         raise ValueError(f"there is more after the JSON value, at character {end}")
     return value
+
+
+def loads_with_source(payload: bytes, key: str) -> tuple[object, str]:
+    """What ``loads`` returns and raises; and of the object at ``key``, a member of the outermost one, its own text.
+
+    The text is ``""`` where it is not that object alone in printable ASCII without white space, as Lambda writes it.
+
+    The object is scanned first, which tells where it ends. Then all the rest is, with a random word in its place: where
+    the word comes back as the member, the text was that member's, whatever else in the payload looks like it.
+    """
+    try:
+        text = payload.decode()
+        start = text.find(f'"{key}":{{') + len(key) + 3
+        if start > len(key) + 2:
+            member, end = _scanner(text, start)
+            event, last = _scanner(f'{text[:start]}"{_WORD}"{text[end:]}', 0)
+            source = text[start:end]
+            is_whole = last == len(text) - len(source) + len(_WORD) + 2
+            if is_whole and isinstance(event, dict) and event.get(key) == _WORD:
+                event[key] = member
+                # White space between tokens, and DEL, the one character of a string that a header cannot have. To ask
+                # ``isprintable`` takes ten times as long.
+                is_plain = source.isascii() and not ("\n" in source or "\r" in source or "\t" in source)
+                is_plain = is_plain and not ("\x7f" in source or '": ' in source or ', "' in source)
+                return event, source if is_plain else ""
+    except (ValueError, SystemError, StopIteration, RecursionError):
+        pass  # ``loads`` says what is wrong
+    return loads(payload), ""
 
 
 def dumps(value: object) -> bytes:

@@ -7,12 +7,12 @@ docs/events.md describes the result for users, tests/data/events holds one case 
 from __future__ import annotations
 
 from ..invocation import PAYLOAD_LIMIT
-from ..json_codec import loads
+from ..json_codec import loads_with_source
 from ..standard import standard_library
 from ..values import NamedTuple
 from . import api_gateway, balancers, trigger
 from .binary import LARGE
-from .fields import EnvironmentConfig, EventOptions, text
+from .fields import EnvironmentConfig, EventOptions, RequestContext, text
 from .request import percent_decoded, request_warnings
 from .response import STREAM_TYPE, BinaryBody, padding_for, to_prelude
 from .trigger import fault_of
@@ -111,7 +111,10 @@ def event_of(payload: bytes) -> object:
     A large body is a ``binary.LargeBody``, so this is not the event to show to anybody.
     """
     if len(payload) < LARGE:
-        return loads(payload)
+        event, source = loads_with_source(payload, "requestContext")
+        if source:
+            event["requestContext"] = RequestContext(event["requestContext"], source)  # type: ignore[index]
+        return event
     with standard_library:
         from .large_body import event_of as with_body_apart  # many functions never get an upload
 

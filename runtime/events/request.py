@@ -173,11 +173,7 @@ def _decoded(body: object) -> bytes:
 def cookies_of(value: object) -> list[str]:
     """The cookies of an event that lists them apart."""
     cookies = value if isinstance(value, list) else [value]
-    return [
-        cookie.strip(" ") if isinstance(cookie, str) and cookie.isascii() and cookie.isprintable() else clean(cookie)
-        for cookie in cookies
-        if cookie is not None
-    ]
+    return [clean(cookie) for cookie in cookies if cookie is not None]
 
 
 def request_warnings(_event: object, request: HttpRequest, _response: HttpResponse, _payload: bytes) -> Sequence[str]:

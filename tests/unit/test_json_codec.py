@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -229,6 +230,55 @@ def in_a_fresh_interpreter(program: str) -> str:
         [sys.executable, "-IS", "-c", start + program], capture_output=True, text=True, check=True, timeout=60
     )
     return done.stdout.strip()
+
+
+# Payloads, and the text of the member "a" of the outermost object; "": it is not known, and has to be written again.
+SOURCES = {
+    "as Lambda writes it": (b'{"x":1,"a":{"b":"c","d":[1,{}]},"y":2}', '{"b":"c","d":[1,{}]}'),
+    "first and alone": (b'{"a":{"b":1}}', '{"b":1}'),
+    "with an escape": (rb'{"a":{"b":"\u00e4\""}}', r'{"b":"\u00e4\""}'),
+    "twice, the last one counts": (b'{"a":{"b":1},"a":{"b":2}}', ""),
+    "twice, the first one escaped": (rb'{"\u0061":{"b":1},"a":{"b":2}}', '{"b":2}'),
+    "twice, the last one escaped": (rb'{"a":{"b":1},"\u0061":{"b":2}}', ""),
+    "inside of another member": (b'{"x":{"a":{"b":1}},"a":{"b":2}}', ""),
+    "inside of another member alone": (b'{"x":{"a":{"b":1}}}', ""),
+    "inside of a list": (b'[{"a":{"b":1}}]', ""),
+    "inside of a string": (rb'{"x":"\"a\":{\"b\":1}","a":{"b":2}}', '{"b":2}'),
+    "the end of a longer name": (rb'{"x\"a":{"b":1}}', ""),
+    "no object": (b'{"a":"b"}', ""),
+    "with blanks": (b'{"a":{"b": 1, "c": 2}}', ""),
+    "with line breaks": (b'{"a":{"b":1,\n"c":2}}', ""),
+    "with blanks before": (b'  {"a":{"b":1}} ', ""),
+    "not ASCII": ('{"a":{"b":"ä"}}'.encode(), ""),
+    "with DEL": (b'{"a":{"b":"\x7f"}}', ""),
+    "not there": (b'{"x":1}', ""),
+    "a number of many digits": (b'{"a":{"b":1' + b"0" * 5000 + b"}}", ""),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_text_of_a_member_is_its_own(name: str) -> None:
+    payload, source = SOURCES[name]
+    event, found = json_codec.loads_with_source(payload, "a")
+    assert (event, found) == (json_codec.loads(payload), source)
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"{", b'{"a":{"b":1}', b'{"a":{"b":1}}x', b'{"a":{b}}', b"\xff", b"[" * 100_000]
+)
+def test_the_text_of_a_member_of_what_is_not_json_is_refused_as_by_loads(payload: bytes) -> None:
+    with pytest.raises(ValueError, match=r".") as expected:
+        json_codec.loads(payload)
+    with pytest.raises(ValueError, match=f"^{re.escape(str(expected.value))}$"):
+        json_codec.loads_with_source(payload, "a")
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.dictionaries(st.sampled_from("ab"), inner)))
+def test_the_text_of_a_member_spells_it(value: object) -> None:
+    payload = json.dumps({"x": value, "a": value, "y": value}, separators=(",", ":")).encode()
+    event, source = json_codec.loads_with_source(payload, "a")
+    assert event == json_codec.loads(payload)
+    assert not source or json.loads(source) == value
 
 
 def test_start_needs_neither_json_nor_re() -> None:
