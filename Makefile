@@ -72,6 +72,10 @@ bench: setup ## Fairlead and its peer side by side: some minutes (docs/performan
 bench-quick: setup ## less of everything: half a minute
 	@$(PYTHON) -m bench.compare --quick
 
+.PHONY: count
+count: setup ## calls, files and changes of file of an invocation, and the size of the code
+	@$(PYTHON) -m bench.count
+
 .PHONY: bench-runtimes
 bench-runtimes: setup ## the same work under Node, Deno, Bun, Go and Python
 	@$(PYTHON) -m bench.runtimes

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 async def serve(api: RuntimeApi, handler: Handler) -> None:
     """Answer invocations. Raises ``RuntimeApiFault``, or ``EnvironmentLost`` when this process is of no more use."""
     while True:
-        await _serve_one(api, handler, await api.next())
+        await serve_one(api, handler, await api.next())
         rest = handler.after_response()
         if rest:
             await rest
 
 
-async def _serve_one(api: RuntimeApi, handler: Handler, invocation: Invocation) -> None:
+async def serve_one(api: RuntimeApi, handler: Handler, invocation: Invocation) -> None:
     """Answer it. On return event and answer are let go of: while the next one is awaited, megabytes would be held."""
     try:
         result = handler.handle(invocation)

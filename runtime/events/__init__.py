@@ -159,7 +159,8 @@ def detect(event: object) -> EventFormat:
 
 def _is_function_url(event: dict[str, Any], context: dict[str, Any], http: dict[str, Any]) -> bool:
     """Told by the domain, or, where a proxy has rewritten that, by the path: only here are there two forms of it."""
-    if ".lambda-url." in text(context.get("domainName")):
+    domain = context.get("domainName")
+    if isinstance(domain, str) and ".lambda-url." in domain:
         return True
     raw, decoded = text(event.get("rawPath")), text(http.get("path"))
     return raw != decoded and percent_decoded(raw) == decoded

@@ -72,14 +72,12 @@ def http_api_1_to_request(event: dict[str, Any], invocation: Invocation, options
 
 
 def _parts_2(event: dict[str, Any], path: str) -> Parts:
-    http = mapping(mapping(event.get("requestContext")).get("http"))
-    return Parts(
-        method=http.get("method"),
-        target=origin_form(path, raw_query(event.get("rawQueryString"))),
-        lines=lines_of(event.get("headers")),
-        cookies=cookies_of(event["cookies"]) if "cookies" in event else (),
-        source_ip=http.get("sourceIp"),
-    )
+    context = event.get("requestContext")
+    http = context.get("http") if isinstance(context, dict) else None
+    http = http if isinstance(http, dict) else {}
+    target = origin_form(path, raw_query(event.get("rawQueryString")))
+    cookies = cookies_of(event["cookies"]) if "cookies" in event else ()
+    return Parts._make((http.get("method"), target, lines_of(event.get("headers")), cookies, http.get("sourceIp")))
 
 
 def _parts_1(event: dict[str, Any], path: str) -> Parts:

@@ -74,7 +74,7 @@ _RESPONSE_NAMES = Memo(_name_in_answer, count=1024, length=64)
 
 def clean(value: object) -> str:
     """``value`` as a field value: CR, LF and NUL become spaces (RFC 9110 section 5.5), the ends are trimmed."""
-    if isinstance(value, str) and value.isascii() and not breaks_lines(value):
+    if isinstance(value, str) and value.isascii() and not ("\n" in value or "\r" in value or "\0" in value):
         return value.strip(" \t")
     return utf8(text(value)).decode().translate(_TO_SPACE).strip(" \t")
 
@@ -91,7 +91,9 @@ def lines_of(fields: object) -> list[Line]:
         together = "".join(known.values())
     except TypeError:  # there are lists
         return _lines_of_lists(known)
-    if together.isascii() and not breaks_lines(together):  # nearly always: they are clean but for blanks around them
+    # Nearly always they are clean but for blanks around them. ``breaks_lines`` is written out, here and in ``clean``,
+    # which run for each event.
+    if together.isascii() and not ("\n" in together or "\r" in together or "\0" in together):
         return [(name, value.strip(" \t")) for spelled, value in known.items() if (name := _REQUEST_NAMES[spelled])]
     return [(name, clean(value)) for spelled, value in known.items() if (name := _REQUEST_NAMES[spelled])]
 

@@ -90,7 +90,7 @@ def assemble(parts: Parts, event: dict[str, Any], invocation: Invocation, option
     if body or method not in _BODILESS_METHODS:
         headers.append(("content-length", str(len(body))))
     headers += as_sent  # after the context: a line about that comes right after the host (request_warnings)
-    return HttpRequest(method, target, headers, body)
+    return HttpRequest._make((method, target, headers, body))  # as the constructor, in half the instructions
 
 
 def _adapted(parts: Parts, options: EventOptions) -> Parts:

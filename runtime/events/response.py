@@ -111,10 +111,10 @@ def payload(head: dict[str, object], response: HttpResponse) -> bytes:
     The body is put between the bytes of the rest: through the encoder it would be copied several times.
     """
     body = b"" if response.status in BODILESS else response.body
-    start = dumps(head)[:-1]
     if not body:
-        return start + b',"body":"","isBase64Encoded":false}'
+        return dumps(head)[:-1] + b',"body":"","isBase64Encoded":false}'
     text = text_of(response.headers, body)
+    start = dumps(head)[:-1]
     if text is None:
         return b"".join((start, b',"body":"', encode(body), b'","isBase64Encoded":true}'))
     if len(body) < LARGE:

@@ -174,7 +174,7 @@ class HttpHandler:
         for warning in event_format.warnings(event, exchange.request, response, payload):
             self._log("WARN", warning, exchange.invocation.request_id)
         if len(payload) <= event_format.payload_limit:
-            return Result(payload)
+            return Result._make((payload, "application/json"))
         return Result(_smaller(event_format, event, response, len(payload)))
 
     def _streamed(self, exchange: Exchange, event_format: EventFormat, head: HttpResponse) -> StreamedResult:
