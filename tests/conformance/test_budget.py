@@ -21,12 +21,15 @@ from layer.failures import LayerError
 from local import machine, tools
 from local.failures import LocalFailure
 from tests.fakes import BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
+from tests.fakes.process import free_port
 
 Start = Callable[..., BootstrapProcess]
 
 # Three messages go out (next, the request, the answer) and three come in. Before each of the three that go out a look
 # (poll) tells whether the peer has closed the connection. No clock that is a system call, no allocation.
 SYSTEM_CALLS = Counter({"sendto": 3, "recvfrom": 3, "poll": 3})
+# Of the process that becomes the app, from the fork to its command: signals, descriptors, and the record in /tmp.
+CALLS_BEFORE_APP = 150
 INVOCATIONS = 60
 # The first ones open connections, fill tables and grow the heap.
 WARM = 20
@@ -49,6 +52,34 @@ def calls_per_invocation(trace: str) -> list[Counter[str]]:
     """The names of the system calls from one ``GET next`` to the one after it."""
     _, *invocations = re.split(r'^(?=sendto\(\d+, "GET /2018-06-01/runtime/invocation/next)', trace, flags=re.MULTILINE)
     return [Counter(re.findall(r"^(\w+)\(", calls, re.MULTILINE)) for calls in invocations[:-1]]
+
+
+def test_nothing_is_forked_before_the_apps_start(strace: Sequence[str], tmp_path: Path) -> None:
+    """Each fork is a millisecond later. In the process that is the app's, few calls come before its command."""
+    interpreter = tmp_path / "fairlead" / "bin" / "python3"  # as in the layer: a checkout has to look for one
+    interpreter.parent.mkdir(parents=True)
+    interpreter.symlink_to("/bin/true")
+    bootstrap, trace = tmp_path / "bootstrap", tmp_path / "trace"
+    bootstrap.write_bytes(Path("bootstrap").read_bytes())
+    bootstrap.chmod(0o755)
+    environment = {
+        "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9",
+        "FAIRLEAD_COMMAND": "exec /bin/true the-app",
+        "FAIRLEAD_PORT": str(free_port()),
+        "PATH": "/usr/bin:/bin",
+        "TMPDIR": str(tmp_path),
+    }
+    command = [*strace, "-f", "-o", str(trace), "-e", "signal=none", str(bootstrap)]
+    subprocess.run(command, env=environment, timeout=60, check=False, start_new_session=True)
+    lines = [line.split(maxsplit=1) for line in trace.read_text().splitlines()]
+    calls = [(pid, call) for pid, call in lines if not call.startswith("<...")]  # which is the rest of one
+    start = next(number for number, (_, call) in enumerate(calls) if 'execve("/bin/sh", ["/bin/sh", "-c"' in call)
+    before = calls[:start]
+    forks = [call for _, call in before if re.match(r"(clone3?|v?fork)\(", call)]
+    assert len(forks) == 1
+    app = calls[start][0]
+    made = [call for pid, call in before if pid == app]
+    assert len(made) <= CALLS_BEFORE_APP
 
 
 def test_a_small_invocation_makes_nine_system_calls(api: FakeRuntimeApi, strace: Sequence[str], tmp_path: Path) -> None:
