@@ -44,6 +44,10 @@ test-recycling: setup ## real servers that recycle or supervise themselves, 200 
 test-agents: setup ## agents of tracing vendors in functions out of the real layer, and the figures of docs/agents.md
 	@AGENTS=all $(PYTHON) -m pytest tests/agents
 
+.PHONY: test-frameworks
+test-frameworks: setup ## frameworks' own Lambda handlers, from npm, on each engine, and the table of docs/javascript.md
+	@FRAMEWORKS=all $(PYTHON) -m pytest tests/frameworks
+
 .PHONY: test-containers
 test-containers: setup ## the tests under a container engine, with the layers built in one (two minutes)
 	@CONTAINERS=all $(PYTHON) -m pytest tests/containers

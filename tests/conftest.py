@@ -15,7 +15,7 @@ from .fakes.process import MARK
 HERE = Path(__file__).parent
 # Seconds for a test with its fixtures, where those build layers, start sandboxes or engines. For the others the limit
 # stands in pyproject.toml. Each is several times what the slowest test needs while the machine does other things.
-LIMITS_S = {"agents": 1200, "containers": 1200, "integration": 900, "layer": 1200, "systems": 1200}
+LIMITS_S = {"agents": 1200, "containers": 1200, "frameworks": 1200, "integration": 900, "layer": 1200, "systems": 1200}
 LEFTOVERS = pytest.StashKey[Leftovers]()
 LONGER = {"module", "package", "session"}
 
@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 # These share builds, sandboxes and ports of the machine: one of several workers runs them all, and begins with them.
-OF_ONE_WORKER = ("integration", "systems", "layer", "containers")
+OF_ONE_WORKER = ("integration", "systems", "layer", "containers", "frameworks")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
