@@ -29,10 +29,10 @@ import posix
 import select
 import time
 
-from .c_modules import socket
 from .errors import ClientGone, ConnectionLost, ConnectRefused, ExchangeTimeout, ProtocolError
 from .http1 import ResponseReader, render_head
 from .messages import HttpRequest, HttpResponse
+from .standard import socket
 from .waiting import LONGEST_WAIT_S, NEVER, Blocking
 
 TYPE_CHECKING = False

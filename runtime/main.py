@@ -9,13 +9,12 @@ import gc
 import posix
 import sys
 
-from .c_modules import signal
 from .config import Config
 from .dispatch import WRAPPED, EarlyStart, app_environment, found_environment, platform_variables, wrapper_for
 from .errors import EnvironmentLost, InitFault, ProtocolError, RuntimeApiFault, SnapshotFault
 from .logs import Log, wants_json
 from .runtime_api import RuntimeApi
-from .standard import standard_library
+from .standard import signal, standard_library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,25 +8,28 @@ lock (docs/decisions/0011). The parent owns what there is only one of, and never
 
 from __future__ import annotations
 
+import _thread
 import posix
 import time
 
-from .c_modules import signal
-from .errors import RuntimeApiFault
+from .errors import EnvironmentLost, RuntimeApiFault
 from .runtime_api import RuntimeApi
-from .standard import standard_library
+from .standard import signal, standard_library
 from .waiting import Blocking
-from .web.app_process import POLL_S, describe_status
-from .web.processes import is_running
+from .web.app_process import POLL_S
+from .web.processes import describe_status, is_running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from .config import Config
     from .invocation import Invocation
     from .logs import Log
     from .messages import HttpResponse
+    from .runtime_api import RuntimeApi
     from .waiting import Waiting
+
 
 MOST_POLLERS = 1600
 BACK_OFF_S = (0.1, 0.2, 0.4, 0.8)
@@ -165,3 +168,49 @@ def _signal(pid: int, number: int) -> None:
         posix.kill(pid, number)
     except OSError:  # gone
         pass
+
+
+# ---- pollers of a Python handler -------------------------------------------------------------------------------------
+#
+# Several pollers for one Python handler, for Lambda Managed Instances: each imports it after it was forked.
+#
+# What a module opens when it is imported (a connection to a database, a client) is then a poller's own. Two processes
+# that share one socket would mix up its answers.
+
+
+ENDING = (signal.SIGTERM, signal.SIGINT)
+
+
+def serve_handlers_together(
+    config: Config, environ: Mapping[str, str], serve_with: Callable[[RuntimeApi], None], log: Log
+) -> None:
+    """Serve with several pollers. Returns when this environment has to end, with none of them left."""
+    address = config.runtime_api_proxy or environ["AWS_LAMBDA_RUNTIME_API"]
+
+    def poll(_count: int) -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+        try:
+            serve_with(PollingApi(address, log))
+        except (RuntimeApiFault, EnvironmentLost) as fault:
+            log("ERROR", f"a poller ends: {fault}")
+
+    count = poller_count(environ)
+    pollers = Pollers(shares(count, count), poll, log)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # they are for the thread that waits for them
+    pollers.start()
+
+    def wait() -> None:
+        signal.sigwait(ENDING)
+        pollers.terminate(config.shutdown_grace_ms / 1000)
+        posix._exit(0)
+
+    _thread.start_new_thread(wait, ())
+    pollers.supervise(_pass_over)
+    if pollers.was_terminated:
+        posix._exit(0)
+
+
+def _pass_over(pid: int) -> bool:
+    """A child that the wrapper around this process has left behind, perhaps: nobody's business here."""
+    posix.waitpid(pid, 0)
+    return True

@@ -20,10 +20,10 @@ from __future__ import annotations
 import binascii
 import select
 
-from .c_modules import socket
 from .errors import ClientGone, ConnectionLost, ExchangeError
 from .http1 import ResponseReader, render_lines, render_trailers
 from .invocation import ERROR_BODY, ERROR_TYPE, RESPONSE_MODE
+from .standard import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

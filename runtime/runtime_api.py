@@ -19,7 +19,6 @@ the environment do not concern this connection, and redirects are not followed.
 
 from __future__ import annotations
 
-from .c_modules import signal
 from .connection import Connection, address_of
 from .errors import ClientGone, ExchangeError, Fault, InvocationFault, ProtocolError, RuntimeApiFault
 from .http1 import render_head, render_lines, render_post
@@ -47,7 +46,7 @@ from .invocation import (
     StreamedResult,
 )
 from .messages import HttpRequest, HttpResponse, is_field_value
-from .standard import standard_library
+from .standard import signal, standard_library
 from .values import Memo
 from .waiting import run_blocking
 

@@ -6,7 +6,7 @@ host that holds one of these moves the path, and with it what the app believes t
 
 from __future__ import annotations
 
-from ..c_modules import socket
+from ..standard import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

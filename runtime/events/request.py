@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ..c_modules import socket
 from ..errors import BadRequest
 from ..json_codec import utf8
 from ..messages import HttpRequest, header, header_values, is_token
-from ..standard import standard_library
+from ..standard import socket, standard_library
 from ..values import NamedTuple
 from .binary import LargeBody, decode
 from .fields import (

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 
-from ..c_modules import signal
 from ..errors import InitFault, InvocationFault
-from ..standard import standard_library
+from ..standard import signal, standard_library
 from ..web.handler import Exchange, HttpHandler
 from ..web.middleware import HandlerFactory, event_options, hooks_of, middleware_of
-from .lambda_context import Function, LambdaContext
+from .lambda_context import Function, LambdaContext, TraceVariable
 from .module import load
-from .trace_variable import TraceVariable
 from .web_callable import Current, Rules
 
 TYPE_CHECKING = False
@@ -118,7 +116,7 @@ def started(application: Callable[..., Any], loop: EventLoop, config: Config, lo
         import atexit  # in C, and used here alone
 
     with standard_library:
-        from .lifespan import Lifespan
+        from .asgi import Lifespan
 
     lifespan = Lifespan(application, loop)
     lifespan.start()

@@ -12,9 +12,8 @@ from ..invocation import PAYLOAD_LIMIT, RAW_STREAM_TYPE, Result
 from ..report import text_of, user_fault
 from ..standard import standard_library
 from . import patchable
-from .lambda_context import LambdaContext
+from .lambda_context import LambdaContext, TraceVariable
 from .module import ending
-from .trace_variable import TraceVariable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from .lambda_context import Function
     from .logs import HandlerLogs
     from .module import HandlerFunction
-    from .stream_writer import StreamWriter
+    from .stream import StreamWriter
 
     OpenStream = Callable[[Invocation, str], Coroutine[Any, Any, ResponseStream]]
 
@@ -57,7 +56,7 @@ class Writing:
         Raises ``InvocationFault`` for a content type that cannot be sent.
         """
         with standard_library:
-            from .stream_writer import StreamWriter  # for the few that stream in this way
+            from .stream import StreamWriter  # for the few that stream in this way
 
         if self.file:
             raise RuntimeError("an invocation has one answer, and response_stream was called before")

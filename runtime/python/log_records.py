@@ -15,7 +15,6 @@ from ..json_codec import dumps
 from ..logs import indented, stamp
 from ..report import name_of, text_of, user_fault
 from ..standard import standard_library
-from .log_output import ERROR, rank
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,9 +22,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-    from .log_output import Output
-
     Ids = Callable[[], tuple[str, str]]
+    Write = Callable[[str, int | None], None]
+    """Takes a record as text, and its level; None: the platform is not told."""
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 TEXT_FORMAT = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
@@ -44,10 +43,10 @@ class LambdaLoggerHandler(logging.Handler):
     """The root logger's handler. Formatters and filters that a user adds to it work as on the managed runtime."""
 
     def __init__(
-        self, output: Output, ids: Ids, formatter: logging.Formatter, *, minimum: int = 0, tells_level: bool = False
+        self, write: Write, ids: Ids, formatter: logging.Formatter, *, minimum: int = 0, tells_level: bool = False
     ) -> None:
         super().__init__()
-        self._output = output
+        self._put = write
         self._ids = ids
         self._minimum = minimum
         self._tells_level = tells_level
@@ -83,16 +82,16 @@ class LambdaLoggerHandler(logging.Handler):
                 f"a record of the logger {record.name!r} could not be formatted: {reason};"
                 f" its message is {_text(record.msg)}, its arguments are {_text(record.args)}"
             )
-            told = logging.LogRecord(record.name, ERROR, record.pathname, record.lineno, message, (), None)
+            told = logging.LogRecord(record.name, logging.ERROR, record.pathname, record.lineno, message, (), None)
             self._identify(told)
-            self._write(self._own_formatter.format(told), ERROR)
+            self._write(self._own_formatter.format(told), logging.ERROR)
 
     def _identify(self, record: logging.LogRecord) -> None:
         record.aws_request_id, tenant_id = self._ids()
         record.tenant_id = tenant_id or None
 
     def _write(self, text: str, level: int) -> None:
-        self._output.write(text if text.endswith("\n") else text + "\n", level if self._tells_level else None)
+        self._put(text if text.endswith("\n") else text + "\n", level if self._tells_level else None)
 
 
 class TextFormatter(logging.Formatter):
@@ -133,7 +132,7 @@ class JsonFormatter(logging.Formatter):
         return json_of(fields) + "\n"
 
 
-def configure(output: Output, ids: Ids, *, as_json: bool, level: tuple[int, int] | None) -> None:
+def configure(write: Write, ids: Ids, *, as_json: bool, level: tuple[int, int] | None) -> None:
     """Give the root logger its handler, unless it has it. ``level``: the root's own and the least that is written."""
     root = logging.getLogger()
     if any(isinstance(handler, LambdaLoggerHandler) for handler in root.handlers):
@@ -144,7 +143,7 @@ def configure(output: Output, ids: Ids, *, as_json: bool, level: tuple[int, int]
     # The root's level does not bind a logger that has one of its own: the handler's minimum does. Without the two
     # settings the managed runtime tells the platform no level, so that nothing is filtered there.
     minimum = level[1] if level else 0
-    root.addHandler(LambdaLoggerHandler(output, ids, formatter, minimum=minimum, tells_level=as_json or bool(level)))
+    root.addHandler(LambdaLoggerHandler(write, ids, formatter, minimum=minimum, tells_level=as_json or bool(level)))
 
 
 def json_of(fields: dict[str, Any]) -> str:
@@ -182,7 +181,7 @@ def _text(value: object) -> str:
 
 
 def _level_name(level: int) -> str:
-    return logging.getLevelName(rank(level) * 10) if level >= logging.DEBUG else "TRACE"
+    return logging.getLevelName(min(level, logging.CRITICAL) // 10 * 10) if level >= logging.DEBUG else "TRACE"
 
 
 def _exception_of(record: logging.LogRecord) -> ExcInfo | None:

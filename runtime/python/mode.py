@@ -52,9 +52,9 @@ def run_handler(config: Config, environ: Mapping[str, str], argv: list[str], api
         serve_alone(config, environ, logs, api, log)
     else:
         with standard_library:
-            from .pollers import serve_together  # Lambda Managed Instances
+            from ..pollers import serve_handlers_together  # Lambda Managed Instances
 
-        serve_together(config, environ, lambda own_api: serve_alone(config, environ, logs, own_api, log), log)
+        serve_handlers_together(config, environ, lambda own_api: serve_alone(config, environ, logs, own_api, log), log)
     del extension
     end(logs, 1)
 

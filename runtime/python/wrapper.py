@@ -76,8 +76,8 @@ def run_wrapped(wrapper: str, argv: Sequence[str]) -> list[str]:
 def _start(wrapper: str, argv: Sequence[str], told: str) -> tuple[int, StderrTail]:
     """The pid, and what it says. Raises ``InitFault``."""
     with standard_library:
-        from ..c_modules import signal
-        from ..executables import is_script, obstacle
+        from ..report import is_script, obstacle
+        from ..standard import signal
         from ..web.app_process import ENOEXEC, StderrTail
 
     inherited = with_interpreter(users_environment(found_environment()))
@@ -122,8 +122,9 @@ def _has_data(descriptor: int, wait_ms: int) -> bool:
 
 def _failed(wrapper: str, status: int, stderr: StderrTail) -> InitFault:
     with standard_library:
-        from ..executables import obstacle
-        from ..web.app_process import HOW_TO_WRAP, describe_status
+        from ..report import obstacle
+        from ..web.app_process import HOW_TO_WRAP
+        from ..web.processes import describe_status
 
     how = describe_status(status)
     message = f"{EXEC_WRAPPER} has the handler started by {wrapper}, {HOW_TO_WRAP}. It {how} and has not run it"

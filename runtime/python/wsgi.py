@@ -14,9 +14,8 @@ from ..errors import ClientGone, InvocationFault, ResponseTooLarge
 from ..events.response import BODILESS
 from ..invocation import PAYLOAD_LIMIT
 from ..json_codec import utf8
-from .alarm import Alarm
-from .watch import Watch
-from .web_callable import Guard, asked, bad_answer, check_length, head_of
+from .stream import Watch
+from .web_callable import Alarm, Guard, asked, bad_answer, check_length, head_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

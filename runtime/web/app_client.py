@@ -165,7 +165,7 @@ class AppClient:
         One that ends with status 0 has said all that it wanted to say.
         """
         with standard_library:
-            from .ending import ENDING, ending_of  # only where an answer says nothing about its length
+            from .processes import ENDING, ending_of  # only where an answer says nothing about its length
 
         limit = time.monotonic() + DEATH_WAIT_S
         while not (ended := self._process.ended()):
@@ -338,7 +338,7 @@ class OwnedApp(AppClient):
         words = self._owned.last_words()
         if self._config.javascript and unready.app_ended:
             with standard_library:
-                from ..javascript.init_error import init_fault_of  # only when a start has failed
+                from ..report import init_fault_of  # only when a start has failed
 
             fault = init_fault_of(words)
             if fault:

@@ -15,13 +15,20 @@ import posix
 import select
 import time
 
-from ..c_modules import signal
 from ..dispatch import EXEC_WRAPPER, found_environment
 from ..errors import InitFault
 from ..logs import STDERR, write_all
-from ..standard import standard_library
-from .listening import stranger_at
-from .processes import does_group_exist, is_group_running, is_running, signal_process, start_time, strays
+from ..standard import signal, standard_library
+from .processes import (
+    describe_status,
+    does_group_exist,
+    is_group_running,
+    is_running,
+    signal_process,
+    start_time,
+    stranger_at,
+    strays,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,11 +37,6 @@ if TYPE_CHECKING:
     from ..logs import Log
     from .processes import Environment
 
-# What shells mean by them.
-SHELL_STATUSES = {
-    126: " (a program that it calls cannot be executed)",
-    127: " (a program that it calls was not found: is the layer that has it attached?)",
-}
 # What is kept of stderr. Java, Ruby and Go name the cause in the first lines, Python in the last.
 HEAD_SIZE, TAIL_SIZE = 2 * 1024, 6 * 1024
 READ_SIZE = 64 * 1024
@@ -132,7 +134,7 @@ class AppProcess:
             return spawn(self._command)
         except OSError as error:
             with standard_library:
-                from ..executables import is_script
+                from ..report import is_script
 
             if error.errno != ENOEXEC or not is_script(self._command[0]):
                 raise
@@ -164,7 +166,7 @@ class AppProcess:
     def what_is_run(self) -> str:
         """What is to be known of a command that has ended early, as sentences that follow; "" when nothing is."""
         with standard_library:
-            from ..executables import obstacle
+            from ..report import obstacle
 
         wrapper = found_environment().get(EXEC_WRAPPER, "")
         is_wrapped = len(self._command) > 1 and self._command[0] == wrapper
@@ -404,18 +406,3 @@ def signal_group(group: int, number: int = signal.SIGKILL) -> None:
         posix.killpg(group, number)
     except OSError:  # nobody left
         pass
-
-
-def describe_status(status: int) -> str:
-    """A wait status in words: "exited with status 3", "was killed by SIGKILL"."""
-    code = posix.waitstatus_to_exitcode(status)
-    if code >= 0:
-        return f"exited with status {code}{SHELL_STATUSES.get(code, '')}"
-    with standard_library:
-        import signal as names  # the wrapper that knows them: 4 ms, and the app is dead anyway
-
-    try:
-        name = names.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    return f"was killed by {name}" + (" (out of memory?)" if code == -signal.SIGKILL else "")

@@ -6,13 +6,12 @@ import _thread
 import posix
 import time
 
-from ..c_modules import signal
 from ..connection import keep_freed_memory
 from ..dispatch import app_environment, found_environment
 from ..errors import InitFault
 from ..loop import serve
 from ..runtime_api import register_extension
-from ..standard import standard_library
+from ..standard import signal, standard_library
 from ..waiting import run_blocking
 from .app_client import OwnedApp
 from .app_process import AppProcess

@@ -18,11 +18,11 @@ from __future__ import annotations
 import posix
 import time
 
-from ..c_modules import socket
 from ..connection import address_of
 from ..errors import ProtocolError
 from ..json_codec import dumps
 from ..logs import write_all
+from ..standard import socket
 from ..values import NamedTuple
 from .processes import group_resident_bytes, resident_bytes
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import posix
 
+from ..standard import signal, socket, standard_library
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     Environment = Callable[[], Mapping[str, str]]
     """The app's environment, for whoever needs it: making it takes longer than a start has for it."""
+    from collections.abc import Iterator
+
 
 # In ``stat_fields``. Times are in clock ticks, mostly of 10 ms.
 STATE, PARENT, GROUP, FLAGS, USER_TIME, SYSTEM_TIME, THREADS, START, RESIDENT_PAGES = 0, 1, 2, 6, 11, 12, 17, 19, 21
@@ -168,3 +172,219 @@ def read(path: str) -> bytes:
     finally:
         posix.close(descriptor)
     return b"".join(pieces)
+
+
+# What shells mean by them.
+SHELL_STATUSES = {
+    126: " (a program that it calls cannot be executed)",
+    127: " (a program that it calls was not found: is the layer that has it attached?)",
+}
+
+
+def describe_status(status: int) -> str:
+    """A wait status in words: "exited with status 3", "was killed by SIGKILL"."""
+    code = posix.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"exited with status {code}{SHELL_STATUSES.get(code, '')}"
+    with standard_library:
+        import signal as names  # the wrapper that knows them: 4 ms, and the app is dead anyway
+
+    try:
+        name = names.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"was killed by {name}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
+
+
+# ---- who listens -----------------------------------------------------------------------------------------------------
+#
+# Where an app listens, and who listens where it should, as the kernel knows it (sock_diag(7), proc_net(5)).
+
+
+_LISTEN = b"0A"  # the state in /proc/net/tcp (include/net/tcp_states.h)
+# include/uapi/linux/netlink.h, sock_diag.h, inet_diag.h
+_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, _NLMSG_ERROR, _NLMSG_DONE = 4, 20, 2, 3
+_DUMP = _SOCK_DIAG_BY_FAMILY | 0x301 << 16  # NLM_F_REQUEST, NLM_F_DUMP
+_DUMP_SIZE = 72  # struct nlmsghdr and struct inet_diag_req_v2
+_INODE = slice(84, 88)  # of struct nlmsghdr and struct inet_diag_msg
+_ONE_SECOND = b"\1" + bytes(15)  # struct timeval; both of Lambda's architectures put the low byte first
+_EVERY = ("0.0.0.0", "::")
+
+
+def described(group: int) -> str:
+    """A sentence about the ports of a process group: "It listens on 127.0.0.1:3000." """
+    addresses = addresses_of(group)
+    if not addresses:
+        return "It listens on no TCP port."
+    return f"It listens on {', '.join(addresses)}."
+
+
+def addresses_of(group: int) -> list[str]:
+    """``host:port`` of each TCP socket on which a process of the group listens, sorted."""
+    owned = {inode for pid in all_pids() if _is_member(pid, group) for inode in _sockets_of(pid)}
+    return sorted({_address(address) for inode, address in _listening() if inode in owned})
+
+
+def stranger_at(port: int, leader: int, environment: Environment) -> str:
+    """Who listens on the port and does not belong to the app that ``leader`` leads: its name and pid.
+
+    "" when the app listens there too, and when it is not known who does.
+    """
+    held = set(_sockets_of(leader))
+    inodes = set()
+    for inode in listeners(port):
+        if inode in held:
+            return ""
+        inodes.add(inode)
+    if not inodes:
+        return ""
+    stranger = ""
+    for pid in all_pids():
+        if inodes.isdisjoint(_sockets_of(pid)):
+            continue
+        is_the_apps = is_of_app(pid, leader, environment)
+        if is_the_apps is not False:
+            return ""
+        name = read(f"/proc/{pid}/comm").decode("ascii", "replace").strip()
+        stranger = f"{name if name.isprintable() else 'a process'} (pid {pid})"
+    return stranger
+
+
+def listeners(port: int) -> Iterator[bytes]:
+    """The inode of each socket that listens on the port, of whatever address."""
+    try:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            yield from _asked_of_kernel(family, port)
+    except OSError:  # a kernel without it, or a sandbox; the tables take milliseconds on a large machine
+        ending = b":%04X" % port
+        yield from (inode for inode, address in _listening() if address.endswith(ending))
+
+
+def _asked_of_kernel(family: int, port: int) -> Iterator[bytes]:
+    """Raises ``OSError`` when the kernel does not list sockets."""
+    words = (_DUMP_SIZE, _DUMP, 0, 0, family | socket.IPPROTO_TCP << 8, 1 << int(_LISTEN, 16))
+    request = b"".join(word.to_bytes(4, "little") for word in words) + port.to_bytes(2, "big")
+    kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG)
+    try:
+        kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _ONE_SECOND)
+        kernel.send(request.ljust(_DUMP_SIZE, b"\0"))
+        while True:
+            messages = kernel.recv(65536)
+            while messages:
+                kind = int.from_bytes(messages[4:6], "little")
+                if kind == _NLMSG_ERROR:
+                    raise OSError("the kernel does not list sockets")
+                if kind == _NLMSG_DONE:
+                    return
+                yield b"%d" % int.from_bytes(messages[_INODE], "little")
+                messages = messages[int.from_bytes(messages[:4], "little") :]
+    finally:
+        kernel.close()
+
+
+def _listening() -> Iterator[tuple[bytes, bytes]]:
+    """Inode and address of every listening socket that this process can see."""
+    for table in ("/proc/self/net/tcp", "/proc/self/net/tcp6"):
+        for line in read(table).splitlines()[1:]:
+            fields = line.split()
+            if len(fields) > 9 and fields[3] == _LISTEN:
+                yield fields[9], fields[1]
+
+
+def _address(field: bytes) -> str:
+    """``0100007F:0BB8`` as 127.0.0.1:3000. Words of four octets, the last one first on every machine of Lambda's."""
+    digits, _, port = field.decode().partition(":")
+    words = [bytes.fromhex(digits[at : at + 8])[::-1] for at in range(0, len(digits), 8)]
+    octets = b"".join(words)
+    host = ".".join(map(str, octets)) if len(octets) == 4 else _ipv6(octets)
+    number = int(port, 16)
+    return f"port {number} of every address" if host in _EVERY else f"{host}:{number}"
+
+
+def _ipv6(octets: bytes) -> str:
+    if not any(octets[:15]):
+        return "::1" if octets[15] == 1 else "::"
+    return "[" + ":".join(octets[at : at + 2].hex() for at in range(0, 16, 2)) + "]"
+
+
+def _sockets_of(pid: int) -> Iterator[bytes]:
+    """The inodes of the sockets that the process has open."""
+    try:
+        descriptors = posix.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return
+    for descriptor in descriptors:
+        try:
+            target = posix.readlink(f"/proc/{pid}/fd/{descriptor}")
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            yield target[8:-1].encode()
+
+
+def _is_member(pid: int, group: int) -> bool:
+    try:
+        return posix.getpgid(pid) == group
+    except OSError:
+        return False
+
+
+# ---- whether the app is ending ---------------------------------------------------------------------------------------
+#
+# Whether an app that has closed a connection did so at the end of its answer, or because it was ending.
+#
+# An answer without a length ends with the connection, and the kernel closes that too when the app is killed: the two
+# ends look the same. It closes them before the parent is told, so who answered is looked at in /proc.
+
+
+ENDING = "is ending"
+_EXIT_CODE = 49  # in ``stat_fields``
+_ACCEPTS = b"00010000"  # __SO_ACCEPTCON, include/linux/net.h
+
+
+def ending_of(leader: int, port: int, unix_socket: str = "") -> str | None:
+    """How a process of the app has just ended; ``ENDING`` when that is told in a moment, None when none has.
+
+    ``leader`` is the app's own process, of whose end its parent tells. What a process below it has ended with counts
+    only when nobody listens any more: helpers may end as they like, and one whose parent does not ask for its status is
+    shown as dead for ever.
+    """
+    own = _Process(leader)
+    if own.has_ended:
+        return ENDING
+    others = [process for pid in _children(leader) for process in _tree(pid)]
+    if not _is_listening(port, unix_socket):
+        return next((describe_status(other.status) for other in others if other.has_ended and other.status), ENDING)
+    return ENDING if own.is_ending or any(other.is_ending for other in others) else None
+
+
+class _Process:
+    """A process as /proc shows it now."""
+
+    def __init__(self, pid: int) -> None:
+        fields = stat_fields(pid)
+        is_known = len(fields) > _EXIT_CODE
+        # A leader that has ended is shown as dead while its other threads have not.
+        self.has_ended = not is_known or (fields[STATE] in ZOMBIE and int(fields[THREADS]) <= 1)
+        self.is_ending = not self.has_ended and bool(int(fields[FLAGS]) & EXITING)
+        self.status = int(fields[_EXIT_CODE]) if is_known else 0
+
+
+def _tree(pid: int) -> Iterator[_Process]:
+    """The process and everything that it has forked, as far as that was not left to somebody else."""
+    yield _Process(pid)
+    for child in _children(pid):
+        yield from _tree(child)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in read(f"/proc/{pid}/task/{pid}/children").split()]
+
+
+def _is_listening(port: int, unix_socket: str) -> bool:
+    """Whether anybody accepts connections there. Where the kernel does not say, somebody does."""
+    if unix_socket:
+        path = unix_socket.encode()
+        rows = [fields for line in read("/proc/self/net/unix").splitlines()[1:] if len(fields := line.split()) > 3]
+        return not rows or any(fields[-1] == path and fields[3] == _ACCEPTS for fields in rows)
+    return next(listeners(port), None) is not None or not read("/proc/self/net/tcp")

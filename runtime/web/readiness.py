@@ -28,8 +28,7 @@ from ..errors import ConnectRefused, ExchangeError, ExchangeTimeout, InitFault
 from ..messages import HttpRequest
 from ..values import NamedTuple
 from ..waiting import run_blocking
-from .listening import described
-from .processes import processor_ticks
+from .processes import described, processor_ticks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

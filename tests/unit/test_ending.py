@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.web import listening
-from runtime.web.ending import ENDING, ending_of
+from runtime.web import processes as listening
+from runtime.web.processes import ENDING, ending_of
 from tests.fakes.children import child, killed_at_the_end
 
 LIMIT_S = 10.0

@@ -23,8 +23,7 @@ import pytest
 
 from runtime.invocation import Invocation
 from runtime.logs import NO_BREAK_SPACE, indented, line, stamp
-from runtime.python.log_output import Descriptor, Frames, Lines
-from runtime.python.log_records import JsonFormatter, LambdaLoggerHandler, TextFormatter
+from runtime.python.log_records import Descriptor, Frames, JsonFormatter, LambdaLoggerHandler, Lines, TextFormatter
 from runtime.python.logs import LEVELS, HandlerLogs, _ProcessScope, _TaskScope
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from runtime.web import listening
-from runtime.web.listening import addresses_of, described
+from runtime.web import processes as listening
+from runtime.web.processes import addresses_of, described
 from tests.fakes.children import killed_at_the_end
 
 

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[2]
 
 LOOK = """
 import json, os, subprocess, sys
-from runtime.python import trace_variable
-from runtime.python.trace_variable import TraceVariable
+from runtime.python import lambda_context as trace_variable
+from runtime.python.lambda_context import TraceVariable
 
 def seen():
     child = subprocess.run(["/bin/sh", "-c", 'printf %s "$_X_AMZN_TRACE_ID"'], stdout=subprocess.PIPE, text=True)
