@@ -23,8 +23,18 @@ import pytest
 
 from runtime.invocation import Invocation
 from runtime.logs import NO_BREAK_SPACE, indented, line, stamp
-from runtime.python.log_records import Descriptor, Frames, JsonFormatter, LambdaLoggerHandler, Lines, TextFormatter
-from runtime.python.logs import LEVELS, HandlerLogs, _ProcessScope, _TaskScope
+from runtime.python.logs import (
+    LEVELS,
+    Descriptor,
+    Frames,
+    HandlerLogs,
+    JsonFormatter,
+    LambdaLoggerHandler,
+    Lines,
+    TextFormatter,
+    _ProcessScope,
+    _TaskScope,
+)
 
 ROOT = Path(__file__).parents[2]
 NOW = 1763726400.0419

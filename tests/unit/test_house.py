@@ -201,3 +201,45 @@ def test_each_error_type_is_documented() -> None:
     found = error_types_in_the_source()
     assert found  # the pattern still matches how they are written
     assert found - set(documented_rows("errors.md")) == set()
+
+
+# ---- docs/architecture.md
+
+
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
+
+
+def test_the_picture_of_the_rooms_shows_files_that_exist() -> None:
+    picture = ARCHITECTURE.split("```text\n")[1].split("```")[0]
+    folders = [RUNTIME]
+    missing = []
+    for line in picture.splitlines():
+        depth = (len(line) - len(line.lstrip(" │├└─"))) // 3
+        for word in re.findall(r"[\w/]+\.py\b|\b\w+/(?= )", line):
+            place = RUNTIME / word.removeprefix("runtime/")
+            if word.endswith("/"):
+                folders = [place, RUNTIME]
+            elif not any((folder / place.name).is_file() for folder in folders):
+                missing.append(word)
+        if depth <= 1 and not re.search(r"\b\w+/ ", line):
+            folders = [RUNTIME]
+    assert missing == []
+
+
+def test_the_ways_name_functions_and_files_that_exist() -> None:
+    """Each name in code font is a file of the project, or a function or a class of `runtime/`."""
+    ways = ARCHITECTURE.split("## Three rules")[1]
+    defined = set()
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                defined |= {node.name, *(f"{node.name}.{inner.name}" for inner in node.body if hasattr(inner, "name"))}
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                defined.add(node.name)
+    inherited = {"OwnedApp.ask": "AppClient.ask", "OwnedApp.begin": "AppClient.begin"}
+    unknown = []
+    for name in re.findall(r"`([^`\n]+)`", ways):
+        is_file = "/" in name and (ROOT / name).exists()
+        if not is_file and inherited.get(name, name) not in defined and not name.startswith("make "):
+            unknown.append(name)
+    assert unknown == []
