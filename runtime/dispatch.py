@@ -1,4 +1,4 @@
-"""What is to be run: which command or which Python handler, and what the app may see of our environment.
+"""Decides what is run, a command or a Python handler, and which of our environment the app may see.
 
 ``bootstrap`` decides the same for a command before any Python runs, because it starts the app early.
 tests/conformance/test_dispatch.py runs one table through both.
@@ -70,7 +70,7 @@ class Work(NamedTuple):
 
 
 class EarlyStart(NamedTuple):
-    """What `bootstrap` has done already: started the app (``pid`` 0: it has not), whose stderr is the descriptor."""
+    """The start that `bootstrap` has made already: the app's ``pid`` (0: none) and the descriptor of its stderr."""
 
     pid: int
     stderr: int
@@ -89,7 +89,7 @@ class EarlyStart(NamedTuple):
 def choose_work(
     environ: Mapping[str, str], arguments: Sequence[str], program: str, shell: str, javascript: str
 ) -> Work:
-    """What to run. The first that holds: the setting, our arguments, ``_HANDLER`` as a start script or as a module.
+    """Chooses what to run. The first that holds: the setting, our arguments, ``_HANDLER`` as a script or a module.
 
     Raises ``InitFault``: ``Runtime.HandlerNotFound`` naming what was looked for, or ``Runtime.MalformedHandlerName``.
     """
@@ -252,7 +252,7 @@ def _text(octets: bytes) -> str:
 
 
 def platform_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """What the platform says of the function and of where it runs: what may be at hand while user code runs."""
+    """The variables that describe the function and where it runs: these may be at hand while user code runs."""
     return {name: environ[name] for name in PLATFORM_VARIABLES if name in environ}
 
 

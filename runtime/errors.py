@@ -41,7 +41,7 @@ class InitFault(Fault):
 
 
 class SnapshotFault(InitFault):
-    """What is to be done around a snapshot (SnapStart) has failed. The process exits with ``exit_code``."""
+    """A hook around a snapshot (SnapStart) has failed. The process exits with ``exit_code``."""
 
     def __init__(self, error_type: str, message: str, exit_code: int, detail: str = "") -> None:
         super().__init__(error_type, message, detail)
@@ -144,7 +144,7 @@ class ExchangeTimeout(ExchangeError):
 
 
 class ProtocolError(ExchangeError):
-    """What came back is not HTTP/1.1 as RFC 9112 has it, or has more than one reading."""
+    """The answer is not HTTP/1.1 as RFC 9112 has it, or has more than one reading."""
 
 
 class BodyTooLarge(ExchangeError):

@@ -66,7 +66,7 @@ if TYPE_CHECKING:
             """The body, less what was taken, once it is complete; ``surplus`` tells whether bytes were left over."""
 
         def take(self) -> bytes:
-            """What has come of the body and was not taken yet."""
+            """Returns the octets of the body that have come and were not taken yet."""
 
         def end(self) -> bytes:
             """The body, now that no more bytes come. Raises ``ConnectionLost`` when it is not complete."""
@@ -228,7 +228,7 @@ class ResponseReader:
         return HttpResponse(*self._head)
 
     def take(self) -> bytes:
-        """What has come of the body and was not taken yet, for a caller that does not wait for all of it.
+        """Returns the octets of the body that have come and were not taken yet: for who does not wait for all.
 
         The complete ``response`` then has only the rest.
         """

@@ -61,7 +61,7 @@ def loads(payload: bytes) -> object:
 
 
 def loads_with_source(payload: bytes, key: str) -> tuple[object, str]:
-    """What ``loads`` returns and raises; and of the object at ``key``, a member of the outermost one, its own text.
+    """Returns and raises as ``loads``; with it the text that spells ``key``, an object in the outermost one.
 
     The text is ``""`` where it is not that object alone in printable ASCII without white space, as Lambda writes it.
 
@@ -177,7 +177,7 @@ def _unknown(value: object) -> NoReturn:
 
 
 class _ScannerSettings:
-    """What ``make_scanner`` reads from the ``JSONDecoder`` that it is normally given."""
+    """The settings that ``make_scanner`` reads from the ``JSONDecoder`` that it is normally given."""
 
     strict = True  # no control characters inside strings
     object_hook = None

@@ -45,7 +45,7 @@ def error_document(fault: Fault, request_id: str = "") -> bytes:
 
 
 def document_of(fault: Fault, request_id: str = "") -> dict[str, object]:
-    """The same before it is JSON."""
+    """Returns the document of a fault, before it is JSON."""
     return {
         "errorMessage": message_of(fault),
         "errorType": fault.name or fault.error_type,
@@ -69,7 +69,7 @@ def xray_cause(fault: Fault) -> str:
 
 
 def internal_fault(error: BaseException) -> InvocationFault:
-    """What an exception of our own making is reported as."""
+    """Returns the fault that an exception of our own code is reported as."""
     return InvocationFault("Runtime.Internal", f"{name_of(error)}: {text_of(error)} (a fault in Fairlead)")
 
 

@@ -1,4 +1,4 @@
-"""What Fairlead imports is the standard library's, whatever the function's folders have under the same names.
+"""Fairlead imports the standard library's modules, whatever the function's folders have under the same names.
 
 A function may have a ``types.py`` or a ``queue.py`` beside its handler, and its folders come first in ``sys.path``.
 Much of what Fairlead needs is imported later than that, or never. So each import in a function of ours is in a block::
@@ -149,7 +149,7 @@ class StandardLibrary:
         return spec if spec and spec.loader else None
 
     def users_place(self, name: str) -> ModuleSpec | None:
-        """The same, or a folder of that name without ``__init__.py``, before which all modules come."""
+        """Where that module is, or a folder of that name without ``__init__.py``, before which all modules come."""
         folders = []
         for folder in sys.path:
             if folder in self._folders:

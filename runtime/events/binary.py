@@ -40,12 +40,12 @@ class LargeBody:
 
 
 def decode(text: str) -> bytes:
-    """What ``text`` spells, strictly: ``ValueError`` for any character too many. Padding may be missing."""
+    """Decodes ``text``, strictly: ``ValueError`` for any character too many. Padding may be missing."""
     return decode_padded(text + "=" * (-len(text) % 4))
 
 
 def decode_padded(padded: str | memoryview) -> bytes:
-    """The same of text, or of its bytes, in which padding may not be missing."""
+    """Decodes text, or its bytes, in which padding may not be missing."""
     if len(padded) >= LARGE and (fast := _fast_pair()):
         decoded: bytes = fast[1](padded, None, True)
         return decoded

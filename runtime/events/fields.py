@@ -62,7 +62,7 @@ def _name_in_request(spelled: str) -> str:
 
 
 def _name_in_answer(spelled: str) -> str:
-    """The same of an answer."""
+    """The name to pass on for a field name in an answer: in lower case, or "" when the field is dropped."""
     name = spelled.lower() if is_token(spelled) else ""
     return "" if name in HOP_BY_HOP else name
 
@@ -258,7 +258,7 @@ def context_lines(request_context: dict[str, Any], invocation: Invocation, optio
 
 
 def trigger_context_lines(invocation: Invocation, options: EventOptions) -> list[Line]:
-    """The same for a trigger: its request context is ``null``, which tells an app that no client sent this request."""
+    """The context headers of a trigger. Its request context is ``null``: no client has sent this request."""
     left_out: list[str] = []
     of_invocation = ""
     if options.context_headers:
@@ -333,7 +333,7 @@ def _lambda_context(invocation: Invocation, options: EventOptions) -> str:
 
 
 def _without_client_context(invocation: Invocation, options: EventOptions, left_out: list[str]) -> str:
-    """The same with null for what the invoker has chosen, or ""."""
+    """The invocation's context with null for the invoker's part, or "" when it is too long still."""
     spelled = _lambda_context(invocation._replace(client_context=""), options)
     left_out.append(f"{LAMBDA_CONTEXT}.client_context" if spelled else LAMBDA_CONTEXT)
     return spelled

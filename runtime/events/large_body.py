@@ -25,7 +25,7 @@ _FLAGS = ("isBase64Encoded", "is_base64_encoded")
 
 
 def event_of(payload: bytes) -> object:
-    """What ``json_codec.loads`` gives, but a large body is a ``LargeBody``. Raises the same."""
+    """Returns and raises as ``json_codec.loads``, but a large body is a ``LargeBody``."""
     middle = len(payload) // 2  # a string that is most of the payload is there, and no other has to be looked at
     start, end = payload.rfind(b'"', 0, middle) + 1, payload.find(b'"', middle)
     size = end - start

@@ -41,7 +41,7 @@ _REWRITTEN = frozenset(("host", "cookie", TRACE_ID))
 
 
 class Parts(NamedTuple):
-    """What one HTTP source says in its own way, before the rules that hold for all of them."""
+    """The parts of a request that each HTTP source spells in its own way."""
 
     method: object
     target: str
@@ -134,7 +134,7 @@ def _with_plain_path(target: str) -> str:
 
 
 def _forwarded_lines(source_ip: object, known: dict[str, str]) -> list[Line]:
-    """What the front end should have added. API Gateway and Function URLs speak nothing but HTTPS on port 443."""
+    """The fields that the front end should have added. API Gateway and Function URLs speak HTTPS on port 443 alone."""
     if not isinstance(source_ip, str) or not _is_ip_address(source_ip):
         return []  # the console's test button sends the words "test-invoke-source-ip"
     lines = (("x-forwarded-for", source_ip), ("x-forwarded-proto", "https"), ("x-forwarded-port", "443"))

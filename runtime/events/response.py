@@ -191,7 +191,7 @@ PADDING = b"\n"
 
 
 def padding_for(head: HttpResponse, method: str = "GET") -> bytes:
-    """What may be sent as the body of an answer that has none, or ``b""``: not every answer may have one.
+    """Returns a body for an answer that has none; ``b""``: this answer must not have one.
 
     RFC 9110 sections 6.4.1 and 15.3.6. A coded body cannot be one byte, so that it stays empty.
     """

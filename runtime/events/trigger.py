@@ -107,7 +107,7 @@ def _not_json(response: HttpResponse, source: str) -> FunctionFailed:
 
 
 def fault_of(response: HttpResponse) -> FunctionFailed:
-    """What an answer means whose status says that the app has failed.
+    """Returns the fault for an answer whose status says that the app has failed.
 
     A body that is an error document as Lambda has them (``errorType``, ``errorMessage``, ``stackTrace``) is passed on
     as one; of any other the text is the message.
@@ -123,7 +123,7 @@ def fault_of(response: HttpResponse) -> FunctionFailed:
 
 
 def warning_for(response: HttpResponse, event: object) -> str | None:
-    """What to tell the app's author about an answer that means something else than it may have been meant to."""
+    """Returns a warning for an answer that means something else than its author may think; None: there is none."""
     if not 200 <= response.status <= 299 or not response.body.strip(_WHITE_SPACE):
         return None
     # Direct invokes are answered with text or with whatever they understand.

@@ -33,7 +33,7 @@ class Module(NamedTuple):
 
 
 def modules_of(root: str, handler: str) -> Iterator[Module]:
-    """What ``folder/module.name`` may mean, the likeliest first. None if it has not that form.
+    """Yields what ``folder/module.name`` may mean, the likeliest first. None if it has not that form.
 
     The name begins at the first dot of the last segment, as on Lambda's Node runtime; a module may have dots too.
     """
@@ -71,7 +71,7 @@ def command_of(
 
 
 def _arguments(runtime: str, host: str, file: str, root: str, is_file: Callable[[str], bool]) -> tuple[str, ...]:
-    """What the runtime is to run, with the function's own configuration: the host lies elsewhere."""
+    """Returns the runtime's arguments, with the function's own configuration: the host lies elsewhere."""
     if runtime == "deno":
         # The entry decides which deno.json, package.json and node_modules count, so that is the function's module.
         # Without a type in package.json an index.js may be CommonJS, as Node has it.

@@ -113,7 +113,7 @@ class AsgiApp:
         return answer
 
     def _scope(self, request: HttpRequest) -> Scope:
-        """What the specification calls the HTTP connection scope, and the event, as Mangum has it."""
+        """Returns the HTTP connection scope of the specification, with the event in it, as Mangum has it."""
         current = self._current
         parts = asked(request, current.event, self._rules.has_root)
         scope = {
@@ -140,7 +140,7 @@ class AsgiApp:
 
 
 class _NobodyListens(BrokenPipeError):
-    """What an app gets that goes on sending: the specification asks for an ``OSError``."""
+    """Raised in an app that goes on sending: the specification asks for an ``OSError``."""
 
 
 class _Answer:
@@ -326,7 +326,7 @@ class Lifespan:
         self._ends = asyncio.Event()
         self._is_asked = False
         self.state: dict[str, Any] = {}
-        """What the app has put there, for its requests."""
+        """The state that the app has filled for its requests."""
 
     @property
     def is_supported(self) -> bool:

@@ -86,7 +86,7 @@ def encode(value: Any) -> bytes:
 
 
 def _encode_members(value: dict[Any, Any]) -> bytes:
-    """The same, member by member: a large text, which the body of an answer is, is quoted in a fifth of the time."""
+    """Encodes a dict member by member: a large text, as an answer's body is, is quoted in a fifth of the time."""
     pieces = []
     for key, member in value.items():
         name = _quote(_key(key)).encode("utf-8", "backslashreplace")
@@ -227,7 +227,7 @@ def _is_named_tuple(value: object) -> bool:
 
 
 class _ScannerSettings:
-    """What ``make_scanner`` reads from the ``JSONDecoder`` that it is normally given."""
+    """The settings that ``make_scanner`` reads from the ``JSONDecoder`` that it is normally given."""
 
     strict = True  # no control characters inside strings
     object_hook = None

@@ -32,7 +32,7 @@ class EventLoop:
         return self._loop
 
     def run(self, awaitable: Any) -> object:
-        """What the awaitable results in; raises what it raises."""
+        """Runs the awaitable to its end. Returns its result, raises what it raises."""
         return self.current().run_until_complete(awaitable)
 
     def turn(self) -> None:

@@ -110,7 +110,7 @@ class PythonHandler:
             return self._failed(error, writing.file)
 
     def after_response(self) -> None:
-        """What the handler has started goes on by itself. Raises ``HandlerExit``: it has ended itself in a stream."""
+        """Wait for nothing: the handler's tasks go on by themselves. Raises ``HandlerExit`` if it has ended itself."""
         if self._exit:
             raise self._exit
 
@@ -162,7 +162,7 @@ class PythonHandler:
         return self._loop
 
     def _result(self, returned: object) -> Result | StreamedResult:
-        """What was returned, as what is posted."""
+        """Returns the result that is posted for a returned value."""
         if is_streamed(returned):
             with standard_library:
                 from .stream import streamed
@@ -190,7 +190,7 @@ def is_streamed(returned: object) -> bool:
 
 
 def reported(error: BaseException, logs: HandlerLogs) -> InvocationFault:
-    """What an exception that came out of the user's code is reported as. It is in the log then."""
+    """Logs an exception of the user's code. Returns the fault that it is reported as."""
     fault = _fault(error)
     try:
         logs.error(fault.name or fault.error_type, fault.message, fault.stack)
@@ -201,7 +201,7 @@ def reported(error: BaseException, logs: HandlerLogs) -> InvocationFault:
 
 
 def _fault(error: BaseException) -> InvocationFault:
-    """What an exception that came out of an invocation is reported as."""
+    """Returns the fault that an exception of an invocation is reported as."""
     if isinstance(error, InvocationFault):
         return error
     if isinstance(error, Exception):

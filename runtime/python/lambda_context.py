@@ -25,7 +25,7 @@ W3C_FIELDS = ("traceparent", "tracestate", "baggage")
 
 
 class Function(NamedTuple):
-    """What does not change from one invocation to the next: of each variable its value, or None."""
+    """The members that do not change from one invocation to the next: of each variable its value, or None."""
 
     log_group_name: str | None
     log_stream_name: str | None
@@ -77,21 +77,21 @@ class Client(_Attributes):
 
 
 class ClientContext(_Attributes):
-    """What the caller passed as client context."""
+    """The client context that the caller passed."""
 
     __slots__ = ("custom", "env", "client")  # noqa: RUF023
     client: Client | None
 
 
 class _Writable:
-    """What the managed runtime's context has not. A slot, since ``vars`` of a context shows the managed runtime's."""
+    """A member that the managed runtime's context has not: a slot, so that ``vars`` of a context does not show it."""
 
     __slots__ = ("response_stream",)
     response_stream: Callable[..., Any]  # python_handler's
 
 
 class LambdaContext(_Writable):
-    """What a handler is told about its invocation and its function."""
+    """Tells a handler about its invocation and its function."""
 
     def __init__(self, invocation: Invocation, function: Function) -> None:
         """Raises ``InvocationFault`` when what the caller passed along is not what it has to be."""

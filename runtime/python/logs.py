@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     Ids = tuple[str, str]
 
     class Output(Protocol):
-        """What takes records."""
+        """Takes records."""
 
         def write(self, text: str, level: int | None) -> None:
             """One record as text. ``level`` is ``logging``'s number; None: the platform is not told."""
@@ -87,7 +87,7 @@ def install(environ: Mapping[str, str], *, is_concurrent: bool = False) -> Handl
 
 
 class HandlerLogs:
-    """What handler mode tells the logs, and what it writes itself."""
+    """The logs as handler mode uses them."""
 
     def __init__(self, output: Output, scope: _ProcessScope | _TaskScope, as_json: bool) -> None:
         self._output = output
@@ -200,7 +200,7 @@ def _write_through(name: str, descriptor: Descriptor) -> None:
         import io  # the interpreter has loaded it for its own start
 
     class Whole(io.FileIO):
-        """What `python -u` has here drops the rest when the kernel takes a part only."""
+        """Writes all: the stream of `python -u` drops the rest when the kernel takes a part only."""
 
         def write(self, octets: Any) -> int:
             view = memoryview(octets).cast("B")
@@ -281,7 +281,7 @@ def rank(level: int) -> int:
 
 
 class Descriptor:
-    """What several threads write to, each piece as a whole."""
+    """A descriptor to which several threads write, each piece as a whole."""
 
     def __init__(self, number: int) -> None:
         self.number = number

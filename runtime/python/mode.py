@@ -105,7 +105,7 @@ def fail_init(fault: InitFault, logs: HandlerLogs, api: RuntimeApi, log: Log) ->
 def handler_or_fault(
     config: Config, environ: Mapping[str, str], logs: HandlerLogs, api: RuntimeApi, log: Log
 ) -> PythonHandler | CallableHandler | InitFault:
-    """What is to be served, or why there is nothing."""
+    """Returns the handler, or the fault that says why there is none."""
     try:
         return make_handler(config, environ, logs, api, log)
     except InitFault as fault:
@@ -115,7 +115,7 @@ def handler_or_fault(
 def make_handler(
     config: Config, environ: Mapping[str, str], logs: HandlerLogs, api: RuntimeApi, log: Log
 ) -> PythonHandler | CallableHandler:
-    """What is to be served. Raises ``InitFault``."""
+    """Returns the handler. Raises ``InitFault``."""
     if ":" in config.handler:
         with standard_library:
             from .callable_mode import make_callable_handler
@@ -182,7 +182,7 @@ def code_folders(environ: Mapping[str, str]) -> list[str]:
 
 
 def python_path(environ: Mapping[str, str]) -> list[str]:
-    """What PYTHONPATH names. The interpreter ignores it (-I), for its own start's sake."""
+    """Returns the folders that PYTHONPATH names. The interpreter ignores it (-I), for its own start's sake."""
     return [folder for folder in environ.get("PYTHONPATH", "").split(":") if folder]
 
 
@@ -205,7 +205,7 @@ def customise(environ: Mapping[str, str], log: Log) -> None:
 
 
 def _import_quietly(name: str, log: Log) -> None:
-    """As ``site`` does it: an error is told, and is not the end."""
+    """Import a module. An error is logged and is not the end, as ``site`` does it."""
     try:
         __import__(name)
     except ImportError as error:

@@ -42,7 +42,7 @@ class ExitAtInit(InitFault):
 
 
 def load(handler: str) -> HandlerFunction:
-    """What ``module.function`` or ``module:callable`` names, imported. Raises ``InitFault``, or ``ExitAtInit``."""
+    """Imports and returns what the handler names. Raises ``InitFault``, ``ExitAtInit``."""
     path, _, name = handler.rpartition(":" if ":" in handler else ".")
     module, function = _import(path.replace("/", "."), name, path)
     if function is _MISSING:

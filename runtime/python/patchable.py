@@ -32,7 +32,7 @@ def handle_event_request(
 
 
 class LambdaRuntimeClient:
-    """What is told of the end of an invocation, and of a failed start: nothing is posted by these methods."""
+    """Is told of the end of an invocation, and of a failed start. These methods post nothing."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
@@ -121,7 +121,7 @@ def tell_init_error(fault: Fault) -> None:
 
 
 def warning(is_web_app: bool) -> str:
-    """What is to be said when somebody waits to be called, and will not be; "" when nobody does."""
+    """Returns a warning when somebody waits to be called and will not be; "": nobody does."""
     if is_web_app and is_patched():
         return (
             f"{_who(handle_event_request)} has replaced functions that call a Lambda handler, and this function is a"

@@ -1,4 +1,4 @@
-"""What a Python handler returns bit by bit, as a streamed answer.
+"""Streams what a Python handler returns bit by bit.
 
 ==============================================================  ===================================================
 a generator, an async generator, or another (async) iterator    its items, as ``application/octet-stream``
@@ -70,7 +70,7 @@ def streamed(returned: Any, loop: Callable[[], EventLoop], reported: Reported, p
 
 
 def prelude_of(answer: dict[str, Any], pads: bool) -> tuple[bytes, bytes]:
-    """What goes in front of an HTTP answer's body, and in place of one that is empty. Raises ``InvocationFault``."""
+    """Returns the prelude of an HTTP answer, and the padding for a body that is empty. Raises ``InvocationFault``."""
     with standard_library:
         from ..events import padding_for, to_prelude
 
@@ -84,7 +84,7 @@ def type_of(content_type: Any) -> str:
 
 
 def octets_of(item: Any) -> bytes:
-    """What is sent of one item of a stream. Raises ``InvocationFault``."""
+    """Returns the octets of one item of a stream. Raises ``InvocationFault``."""
     if isinstance(item, str):
         try:
             return item.encode()
@@ -98,7 +98,7 @@ def octets_of(item: Any) -> bytes:
 
 
 class StreamedItems:
-    """What is sent: an ``invocation.InProcessBody``."""
+    """The pieces of the answer: an ``invocation.InProcessBody``."""
 
     def __init__(self, pieces: _FirstDrawn, reported: Reported, prelude: bytes = b"", padding: bytes = b"") -> None:
         self._pieces = pieces
@@ -259,7 +259,7 @@ class Watch:
         self._poll: select.poll | None = None
 
     def on(self, watched: int) -> Self:
-        """The same, which watches ``watched`` from now on; -1 is none."""
+        """Returns this object, which watches ``watched`` from now on; -1 is none."""
         if watched >= 0 and self._poll is None:
             self._poll = select.poll()
             self._poll.register(watched, select.POLLIN)
@@ -410,7 +410,7 @@ class StreamWriter:
 
 
 class _End:
-    """What is left of an answer that was written already: its end, as an ``invocation.InProcessBody``."""
+    """The end of an answer that was written already, as an ``invocation.InProcessBody``."""
 
     def __init__(self, trouble: InvocationFault | ClientGone | None, padding: bytes) -> None:
         self._trouble = trouble

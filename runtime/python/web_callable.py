@@ -1,4 +1,4 @@
-"""What WSGI and ASGI apps in this process have in common: what they are told of a request, and what is made of theirs.
+"""WSGI and ASGI apps in this process: how they are told of a request, and how their answers are checked.
 
 A server on its way from a socket would know the client's address from its connection; here the event and the header
 fields that AWS's front ends have written tell.
@@ -60,7 +60,7 @@ class Alarm:
             signal.signal(signal.SIGALRM, self._on_alarm)
 
     def until(self, deadline: float | None) -> Self:
-        """The same, for a deadline in epoch seconds; None is no deadline."""
+        """Returns this object, with a deadline in epoch seconds; None is no deadline."""
         self._seconds = 0.0 if deadline is None else max(0.001, deadline - time.time())
         return self
 
@@ -168,12 +168,12 @@ def check_length(request: HttpRequest, head: HttpResponse, size: int) -> None:
 
 
 def bad_answer(why: str) -> InvocationFault:
-    """What an answer is that the app's interface does not allow."""
+    """Returns the fault for an answer that the app's interface does not allow."""
     return InvocationFault("Runtime.AppBadResponse", why)
 
 
 class Rules:
-    """What holds for every request to the one app: its limits, and what becomes of what it raises."""
+    """The rules for every request to the app: its limits, and what becomes of its exceptions."""
 
     def __init__(self, config: Config, logs: HandlerLogs) -> None:
         self._margin_ms = config.deadline_margin_ms
@@ -193,14 +193,14 @@ class Rules:
         return deadline
 
     def reported(self, error: BaseException) -> InvocationFault:
-        """What ``error``, which the app has raised, is reported as. It is in the log then."""
+        """Logs an exception of the app. Returns the fault that it is reported as."""
         fault = reported(error, self._logs)
         if isinstance(fault, HandlerExit):
             self._exit = fault
         return fault
 
     def late(self, request: HttpRequest) -> AppTimeout:
-        """What it means that the app is not done at the deadline."""
+        """Returns the fault for an app that is not done at the deadline."""
         path = request.target.partition("?")[0]  # queries carry secrets, and this is logged
         return AppTimeout(f"the app did not answer {request.method} {path} in time")
 
@@ -223,7 +223,7 @@ class Guard:
         self._is_broken = False
 
     def run(self, step: Callable[[], Returned], request: HttpRequest, deadline: float | None) -> Returned:
-        """What ``step`` gives. ``deadline`` is in epoch seconds. Raises ``InvocationFault`` and ``ClientGone``."""
+        """Returns what ``step`` does. ``deadline``: epoch seconds. Raises ``InvocationFault`` and ``ClientGone``."""
         try:
             with self._alarm.until(deadline):
                 return step()

@@ -208,7 +208,7 @@ class _Answer:
     def _start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
     ) -> Callable[[bytes], None]:
-        """What PEP 3333 says, the part about ``exc_info`` included."""
+        """``start_response`` of PEP 3333, with ``exc_info``."""
         if exc_info:
             try:
                 if self._has_octets:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     Exchange = Callable[[HttpRequest, float | None, int | None], Coroutine[Any, Any, Answer]]
 
     class WatchedProcess(Protocol):
-        """What whoever speaks with the app has to know of its process. Each method is as ``AppProcess`` has it."""
+        """The app's process, as far as its client has to know it; ``AppProcess`` describes the methods."""
 
         @property
         def pid(self) -> int:
@@ -269,7 +269,7 @@ class AppClient:
         self.replace()
 
     async def _fault(self, error: ExchangeError, request: HttpRequest) -> InvocationFault:
-        """What a failed exchange with the app means."""
+        """Returns the fault that a failed exchange with the app means."""
         if isinstance(error, ExchangeTimeout):
             self._abandon()
             path = request.target.partition("?")[0]  # queries carry secrets, and this is logged

@@ -164,7 +164,7 @@ class AppProcess:
         return self._stderr.text() if self._stderr else ""
 
     def what_is_run(self) -> str:
-        """What is to be known of a command that has ended early, as sentences that follow; "" when nothing is."""
+        """Returns sentences that say why a command may have ended early; "": none is known."""
         with standard_library:
             from ..report import obstacle
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         """One body, encoded as it comes."""
 
         def feed(self, data: bytes) -> bytes:
-            """What to send now: with it the client can decode all that was fed so far. Nothing for nothing."""
+            """Returns what to send now: with it the client can decode all that was fed so far. Nothing for nothing."""
 
         def finish(self) -> bytes:
             """The end of the coded body. Afterwards the encoder is of no more use."""
@@ -158,7 +158,7 @@ class _BrotliEncoder:
 
 
 class Choice(NamedTuple):
-    """What a client wants: the coding, or None for none of ours; and whether it takes a body without any."""
+    """A client's choice: the coding, or None for none of ours; and whether it takes a body without any."""
 
     coding: Coding | None
     takes_identity: bool
@@ -327,7 +327,7 @@ class Compressor:
 
 
 def _may_be_coded(request: HttpRequest, response: HttpResponse, is_streamed: bool) -> bool:
-    """What the answer and its circumstances say, whatever the client accepts and however long the body is."""
+    """Whether the answer itself allows a coding, whatever the client accepts and however long the body is."""
     content_type = _content_type(response)
     if not _QUARTERS[content_type] or (_media_type(content_type) == _EVENT_STREAM and not is_streamed):
         return False
@@ -349,7 +349,7 @@ def _content_type(response: HttpResponse) -> str:
 
 
 def _announced_size(response: HttpResponse) -> int | None:
-    """What Content-Length says, None if it says nothing."""
+    """Returns the number in Content-Length; None: there is none."""
     length = header(response.headers, "content-length") or ""
     return int(length) if length.isascii() and length.isdigit() and len(length) < 20 else None
 

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
     class InProcessBody(Protocol):
-        """The same of an app in this process, as ``invocation.InProcessBody``."""
+        """The rest of the answer of an app in this process, as ``invocation.InProcessBody``."""
 
         waits: Literal[False]
 
@@ -407,7 +407,7 @@ def _as_trigger(_event: object) -> EventFormat:
 
 
 def fault_response(fault: InvocationFault, request_id: str) -> HttpResponse:
-    """What an HTTP client sees of a fault: its name and where to look for more, nothing from the inside of the app."""
+    """Returns a client's answer for a fault: its name and where to look for more, nothing from inside the app."""
     reason = REASONS.get(fault.status, "")
     shown = fault.message if isinstance(fault, BadRequest | ResponseTooLarge) else "the log has the details"
     body = f"{fault.status} {reason}\n{fault.error_type}: {shown}\nRequest id: {request_id}\n"

@@ -92,7 +92,7 @@ class Encoder:
         _free(self._context)  # of None too, as free does
 
     def feed(self, data: bytes) -> bytes:
-        """What lets a decoder give all that was fed so far."""
+        """Returns octets with which a decoder gives all that was fed so far."""
         return self._run(data, _FLUSH) if data else b""
 
     def finish(self, data: bytes = b"") -> bytes:

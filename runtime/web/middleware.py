@@ -146,7 +146,7 @@ def event_options(config: Config, environ: Mapping[str, str]) -> EventOptions:
 
 
 def environment_config(environ: Mapping[str, str]) -> EnvironmentConfig:
-    """What the app is told about the function in ``x-amzn-lambda-context``."""
+    """The function as the app is told about it in ``x-amzn-lambda-context``."""
 
     def value(name: str) -> str:
         return environ.get(f"AWS_LAMBDA_{name}", "")

@@ -1,4 +1,4 @@
-"""What is measured of each invocation when somebody wants to know: the request log, metrics and traces.
+"""Measures each invocation for those who want to know: the request log, metrics and traces.
 
 Nothing of this is imported unless one of them is on. Durations come from the monotonic clock, points in time are epoch
 seconds.
@@ -64,7 +64,7 @@ class Record(NamedTuple):
 
     @property
     def overhead_ms(self) -> float:
-        """What is not the app's: ours, and the platform's for taking the answer."""
+        """The time that is not the app's: ours, and the platform's for taking the answer."""
         return max(0.0, self.total_ms - self.app_ms)
 
 
@@ -233,7 +233,7 @@ def metrics_line(record: Record, function_name: str, memory: Memory) -> bytes:
 
 
 def metrics_writer(function_name: str, app_group: Callable[[], int]) -> Observer:
-    """What writes each invocation's line to stdout. ``app_group`` tells the app's process group; 0: there is none."""
+    """Returns a function that writes each invocation's line to stdout. ``app_group`` returns the app's group, or 0."""
 
     def write(record: Record) -> None:
         group = app_group()
@@ -292,7 +292,7 @@ def daemon_address(text: str) -> tuple[str, int]:
 
 
 def subsegment_sender(daemon: str) -> Callable[[Record], None]:
-    """What sends the subsegment of each record to ``daemon`` (AWS_XRAY_DAEMON_ADDRESS)."""
+    """Returns a function that sends the subsegment of each record to ``daemon`` (AWS_XRAY_DAEMON_ADDRESS)."""
     address = daemon_address(daemon)
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     udp = socket.socket(family, socket.SOCK_DGRAM)

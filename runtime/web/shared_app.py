@@ -250,7 +250,7 @@ class AppOwner:
 
 
 class Part(NamedTuple):
-    """What each poller is made of."""
+    """The parts that each poller is made of."""
 
     config: Config
     environ: Mapping[str, str]

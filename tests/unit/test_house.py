@@ -243,3 +243,13 @@ def test_the_ways_name_functions_and_files_that_exist() -> None:
         if not is_file and inherited.get(name, name) not in defined and not name.startswith("make "):
             unknown.append(name)
     assert unknown == []
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(RUNTIME)))
+def test_docstrings_say_what_a_thing_does(path: Path) -> None:
+    """Not "What ...", "The same ..." or "As X has it": a first-time reader has to read these twice."""
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    texts = [
+        ast.get_docstring(node) or "" for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, documented)
+    ]
+    assert [text for text in texts if re.match(r"What |The same|As .* has it\.$", text)] == []
