@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+PREFIX, PEERS_PREFIX = "FAIRLEAD_", "AWS_LWA_"
 NO_STATUSES: tuple[tuple[int, int], ...] = ()
 
 
@@ -106,145 +107,98 @@ def _command(text: str) -> str:
 
 
 class Setting(NamedTuple):
-    """``field`` of ``Config`` comes from ``name``, else from the first alias that is set, else ``default``.
+    """``field`` of ``Config`` comes from the first of its variables that is set, else from ``default``.
 
-    ``deprecated`` are names that the peer had before it gave all of its settings a prefix: they count as the last of
-    the aliases, and each that is used is worth a warning.
+    The variables: ``FAIRLEAD_<name>``; ``AWS_LWA_<name>`` where the peer has the setting too; ``others``; and the names
+    that the peer had before it gave all of its settings a prefix, of which each that is used is worth a warning.
     """
 
     field: str
     name: str
-    aliases: tuple[str, ...]
     default: str
     parse: Callable[[str], Any]
+    of_peer: bool = False
+    others: tuple[str, ...] = ()
+    was_bare: bool = False  # the peer's old name is ``name`` alone
     deprecated: tuple[str, ...] = ()
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The names of its variables, the first that is set counts."""
+        of_peer = (f"{PEERS_PREFIX}{self.name}",) if self.of_peer else ()
+        return (f"{PREFIX}{self.name}", *of_peer, *self.others, *self.old_names)
+
+    @property
+    def old_names(self) -> tuple[str, ...]:
+        """Those of its variables that have a successor."""
+        return (self.name,) if self.was_bare else self.deprecated
 
 
 SETTINGS = (
-    Setting("shell_command", "FAIRLEAD_COMMAND", (), "", _command),
+    Setting("shell_command", "COMMAND", "", _command),
     # PORT is what platforms and frameworks agree on; the peer reads it too.
-    Setting("port", "FAIRLEAD_PORT", ("AWS_LWA_PORT", "PORT"), "8080", _integer(1, 65535)),
-    Setting("host", "FAIRLEAD_HOST", ("AWS_LWA_HOST",), "127.0.0.1", _host, ("HOST",)),
-    Setting("unix_socket", "FAIRLEAD_UNIX_SOCKET", (), "", _socket_path),
-    Setting("host_header", "FAIRLEAD_HOST_HEADER", (), "", _host_and_port),
+    Setting("port", "PORT", "8080", _integer(1, 65535), of_peer=True, others=("PORT",)),
+    Setting("host", "HOST", "127.0.0.1", _host, of_peer=True, was_bare=True),
+    Setting("unix_socket", "UNIX_SOCKET", "", _socket_path),
+    Setting("host_header", "HOST_HEADER", "", _host_and_port),
     Setting(
         "readiness_protocol",
-        "FAIRLEAD_READINESS_CHECK_PROTOCOL",
-        ("AWS_LWA_READINESS_CHECK_PROTOCOL",),
+        "READINESS_CHECK_PROTOCOL",
         "http",
         _choice(http="http", tcp="tcp"),
-        ("READINESS_CHECK_PROTOCOL",),
+        of_peer=True,
+        was_bare=True,
     ),
-    Setting(
-        "readiness_path",
-        "FAIRLEAD_READINESS_CHECK_PATH",
-        ("AWS_LWA_READINESS_CHECK_PATH",),
-        "/",
-        _path,
-        ("READINESS_CHECK_PATH",),
-    ),
+    Setting("readiness_path", "READINESS_CHECK_PATH", "/", _path, of_peer=True, was_bare=True),
     # 0: the app's own port
-    Setting(
-        "readiness_port",
-        "FAIRLEAD_READINESS_CHECK_PORT",
-        ("AWS_LWA_READINESS_CHECK_PORT",),
-        "0",
-        _integer(0, 65535),
-        ("READINESS_CHECK_PORT",),
-    ),
-    Setting(
-        "healthy_statuses",
-        "FAIRLEAD_READINESS_CHECK_HEALTHY_STATUS",
-        ("AWS_LWA_READINESS_CHECK_HEALTHY_STATUS",),
-        "100-499",
-        _statuses,
-    ),
+    Setting("readiness_port", "READINESS_CHECK_PORT", "0", _integer(0, 65535), of_peer=True, was_bare=True),
+    Setting("healthy_statuses", "READINESS_CHECK_HEALTHY_STATUS", "100-499", _statuses, of_peer=True),
     # What the peer had before it had ranges; it ignores this now.
     Setting(
         "min_unhealthy_status",
-        "FAIRLEAD_READINESS_CHECK_MIN_UNHEALTHY_STATUS",
-        (),
+        "READINESS_CHECK_MIN_UNHEALTHY_STATUS",
         "",
         _integer(101, 599),
-        ("AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS", "READINESS_CHECK_MIN_UNHEALTHY_STATUS"),
+        deprecated=("AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS", "READINESS_CHECK_MIN_UNHEALTHY_STATUS"),
     ),
     # Lambda ends a slow init after 10 s and runs it again inside the first invocation, under the function's timeout:
     # the limit here only has to be longer than any start that is meant.
-    Setting(
-        "readiness_timeout_s",
-        "FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS",
-        ("AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS",),
-        "120",
-        _integer(1, 900),
-    ),
-    Setting("async_init", "FAIRLEAD_ASYNC_INIT", ("AWS_LWA_ASYNC_INIT",), "false", _boolean, ("ASYNC_INIT",)),
+    Setting("readiness_timeout_s", "READINESS_CHECK_TIMEOUT_SECONDS", "120", _integer(1, 900), of_peer=True),
+    Setting("async_init", "ASYNC_INIT", "false", _boolean, of_peer=True, was_bare=True),
     Setting(
         "invoke_mode",
-        "FAIRLEAD_INVOKE_MODE",
-        ("AWS_LWA_INVOKE_MODE",),
+        "INVOKE_MODE",
         "buffered",
         _choice(buffered="buffered", response_stream="response_stream"),
+        of_peer=True,
     ),
-    Setting("pad_empty_streams", "FAIRLEAD_PAD_EMPTY_STREAMS", (), "false", _boolean),
-    Setting("event_mode", "FAIRLEAD_EVENT_MODE", (), "http", _choice(http="http", raw="raw")),
-    Setting("events_path", "FAIRLEAD_PASS_THROUGH_PATH", ("AWS_LWA_PASS_THROUGH_PATH",), "/events", _path),
-    Setting(
-        "base_path",
-        "FAIRLEAD_REMOVE_BASE_PATH",
-        ("AWS_LWA_REMOVE_BASE_PATH",),
-        "",
-        _path,
-        ("REMOVE_BASE_PATH",),
-    ),
-    Setting(
-        "authorization_source", "FAIRLEAD_AUTHORIZATION_SOURCE", ("AWS_LWA_AUTHORIZATION_SOURCE",), "", _field_name
-    ),
-    Setting("context_headers", "FAIRLEAD_CONTEXT_HEADERS", (), "true", _boolean),
-    Setting("compression", "FAIRLEAD_ENABLE_COMPRESSION", ("AWS_LWA_ENABLE_COMPRESSION",), "false", _boolean),
-    Setting("error_statuses", "FAIRLEAD_ERROR_STATUS_CODES", ("AWS_LWA_ERROR_STATUS_CODES",), "", _statuses),
-    Setting("app_faults", "FAIRLEAD_APP_FAULTS", (), "response", _choice(response="response", error="error")),
-    Setting(
-        "runtime_api_proxy", "FAIRLEAD_LAMBDA_RUNTIME_API_PROXY", ("AWS_LWA_LAMBDA_RUNTIME_API_PROXY",), "", _address
-    ),
+    Setting("pad_empty_streams", "PAD_EMPTY_STREAMS", "false", _boolean),
+    Setting("event_mode", "EVENT_MODE", "http", _choice(http="http", raw="raw")),
+    Setting("events_path", "PASS_THROUGH_PATH", "/events", _path, of_peer=True),
+    Setting("base_path", "REMOVE_BASE_PATH", "", _path, of_peer=True, was_bare=True),
+    Setting("authorization_source", "AUTHORIZATION_SOURCE", "", _field_name, of_peer=True),
+    Setting("context_headers", "CONTEXT_HEADERS", "true", _boolean),
+    Setting("compression", "ENABLE_COMPRESSION", "false", _boolean, of_peer=True),
+    Setting("error_statuses", "ERROR_STATUS_CODES", "", _statuses, of_peer=True),
+    Setting("app_faults", "APP_FAULTS", "response", _choice(response="response", error="error")),
+    Setting("runtime_api_proxy", "LAMBDA_RUNTIME_API_PROXY", "", _address, of_peer=True),
     # Servers close idle connections, after 2 (gunicorn), 5 (Node, uvicorn, Apache) or more seconds. Between invocations
     # all is frozen, so on waking the server's clock and our request race, and a POST that loses becomes a 502. A new
     # connection costs 0.1 ms.
+    Setting("pool_idle_timeout_s", "POOL_IDLE_TIMEOUT_SECONDS", "1", _seconds, of_peer=True),
+    Setting("after_response_path", "AFTER_RESPONSE_PATH", "", _path),
+    Setting("before_checkpoint_path", "SNAPSTART_BEFORE_CHECKPOINT_PATH", "", _path, of_peer=True),
+    Setting("after_restore_path", "SNAPSTART_AFTER_RESTORE_PATH", "", _path, of_peer=True),
+    Setting("request_log", "REQUEST_LOG", "false", _boolean),
+    Setting("metrics", "METRICS", "off", _choice(off="", emf="emf")),
+    Setting("tracing", "TRACING", "off", _choice(off="", xray="xray")),
+    Setting("json_codec", "JSON_CODEC", "json", _choice(json="json", orjson="orjson")),
     Setting(
-        "pool_idle_timeout_s",
-        "FAIRLEAD_POOL_IDLE_TIMEOUT_SECONDS",
-        ("AWS_LWA_POOL_IDLE_TIMEOUT_SECONDS",),
-        "1",
-        _seconds,
+        "javascript_runtime", "JAVASCRIPT_RUNTIME", "auto", _choice(auto="auto", bun="bun", deno="deno", node="node")
     ),
-    Setting("after_response_path", "FAIRLEAD_AFTER_RESPONSE_PATH", (), "", _path),
-    Setting(
-        "before_checkpoint_path",
-        "FAIRLEAD_SNAPSTART_BEFORE_CHECKPOINT_PATH",
-        ("AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH",),
-        "",
-        _path,
-    ),
-    Setting(
-        "after_restore_path",
-        "FAIRLEAD_SNAPSTART_AFTER_RESTORE_PATH",
-        ("AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH",),
-        "",
-        _path,
-    ),
-    Setting("request_log", "FAIRLEAD_REQUEST_LOG", (), "false", _boolean),
-    Setting("metrics", "FAIRLEAD_METRICS", (), "off", _choice(off="", emf="emf")),
-    Setting("tracing", "FAIRLEAD_TRACING", (), "off", _choice(off="", xray="xray")),
-    Setting("json_codec", "FAIRLEAD_JSON_CODEC", (), "json", _choice(json="json", orjson="orjson")),
-    Setting(
-        "javascript_runtime",
-        "FAIRLEAD_JAVASCRIPT_RUNTIME",
-        (),
-        "auto",
-        _choice(auto="auto", bun="bun", deno="deno", node="node"),
-    ),
-    Setting("interface", "FAIRLEAD_INTERFACE", (), "auto", _choice(auto="auto", asgi="asgi", wsgi="wsgi")),
-    Setting("deadline_margin_ms", "FAIRLEAD_DEADLINE_MARGIN_MS", (), "200", _integer(0, 60_000)),
-    Setting("shutdown_grace_ms", "FAIRLEAD_SHUTDOWN_GRACE_MS", (), "400", _integer(0, 1500)),
+    Setting("interface", "INTERFACE", "auto", _choice(auto="auto", asgi="asgi", wsgi="wsgi")),
+    Setting("deadline_margin_ms", "DEADLINE_MARGIN_MS", "200", _integer(0, 60_000)),
+    Setting("shutdown_grace_ms", "SHUTDOWN_GRACE_MS", "400", _integer(0, 1500)),
 )
 
 
@@ -321,12 +275,11 @@ def read_settings(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]
     warnings = []
     problems = []
     for setting in SETTINGS:
-        names = (setting.name, *setting.aliases, *setting.deprecated)
-        name = next((name for name in names if environ.get(name)), None)
+        name = next((name for name in setting.variables if environ.get(name)), None)
         if name is None:
             values[setting.field] = setting.parse(setting.default) if setting.default else ""
             continue
-        if name in setting.deprecated:
+        if name in setting.old_names:
             warnings.append(f"{name} is an old name: {_successor(setting)} takes its place")
         try:
             values[setting.field] = setting.parse(environ[name])
@@ -336,18 +289,17 @@ def read_settings(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]
 
 
 def _successor(setting: Setting) -> str:
-    if setting.field == "min_unhealthy_status":
-        return "FAIRLEAD_READINESS_CHECK_HEALTHY_STATUS"
-    return setting.name
+    is_replaced = setting.field == "min_unhealthy_status"
+    return PREFIX + ("READINESS_CHECK_HEALTHY_STATUS" if is_replaced else setting.name)
 
 
 def unknown_settings(environ: Mapping[str, str]) -> list[str]:
     """One sentence for each variable that looks like a setting and is none: a typo must not become a silent default."""
-    known = {name for setting in SETTINGS for name in (setting.name, *setting.aliases, *setting.deprecated)}
-    suspects = [name for name in environ if name.startswith(("FAIRLEAD_", "AWS_LWA_")) and environ[name]]
+    known = {name for setting in SETTINGS for name in setting.variables}
+    suspects = [name for name in environ if name.startswith((PREFIX, PEERS_PREFIX)) and environ[name]]
     problems = []
     for name in sorted(set(suspects) - known):
-        if name.startswith("AWS_LWA_"):
+        if name.startswith(PEERS_PREFIX):
             problems.append(f"{name} is not supported; remove it")
             continue
         import difflib  # only when something is wrong already

@@ -180,8 +180,10 @@ def documented_rows(page: str) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_each_setting_is_documented_with_its_aliases_and_default(setting) -> None:
-    aliases, default, meaning = documented_rows("settings.md")[setting.name]
-    assert re.findall(r"`([^`]+)`", aliases) == list(setting.aliases)
+    aliases, default, meaning = documented_rows("settings.md")[setting.variables[0]]
+    assert re.findall(r"`([^`]+)`", aliases) == [
+        name for name in setting.variables[1:] if name not in setting.old_names
+    ]
     if setting.field not in ("readiness_port", "host_header"):  # "the app's port", "the app's address" in words
         assert default.strip("`") == setting.default
     assert meaning
@@ -189,7 +191,7 @@ def test_each_setting_is_documented_with_its_aliases_and_default(setting) -> Non
 
 def test_no_documented_setting_is_unknown() -> None:
     documented = {name for name in documented_rows("settings.md") if name.startswith("FAIRLEAD_")}
-    assert documented == {setting.name for setting in SETTINGS}
+    assert documented == {setting.variables[0] for setting in SETTINGS}
 
 
 def error_types_in_the_source() -> set[str]:
