@@ -2,15 +2,19 @@
 
 Run as ``python -m bench.count`` (``make count``). Nothing here is timed, so that the figures are the same on each
 machine with the same Python. Counted are calls of functions in ``runtime/``, from the return of one ``next`` to the
-return of the one after it; CPython before 3.12 counts comprehensions as calls. A change of file is a call in another
-file than the call before it. The depth is the number of such functions on the stack.
+return of the one after it, or from ``main()`` to the end of a process whose init fails; CPython before 3.12 counts
+comprehensions as calls. Calls of functions in C are not counted. A change of file is a call in another file than the
+call before it; a return is none. The depth is the number of such functions on the stack.
 """
 
 from __future__ import annotations
 
 import ast
 import json
+import os
+import posix
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -232,13 +236,49 @@ def handler_invocation() -> Count:
         return counted(api, handler)
 
 
+def failing_init(told: Path) -> None:
+    """Be a process whose init fails, since the function's module is missing. ``told`` gets the count, as JSON."""
+    from runtime.main import main as run_runtime
+
+    exit_now = posix._exit
+    counter = Counter(RUNTIME)
+
+    def end(status: int) -> None:
+        sys.setprofile(None)
+        told.write_text(json.dumps(counter.count._asdict()))
+        exit_now(status)
+
+    posix._exit = end  # type: ignore[assignment]
+    sys.argv[1:] = ["bootstrap"]
+    with counter:
+        run_runtime()
+
+
+def init_failure() -> Count:
+    """A start whose init fails, in a process of its own."""
+    with served(answer_next, b"{}") as api_port, tempfile.TemporaryDirectory() as root:
+        environ = {
+            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{api_port}",
+            "FAIRLEAD_SHUTDOWN_GRACE_MS": "0",  # no extension, which would be a second connection
+            "LAMBDA_TASK_ROOT": root,
+            "PATH": os.defpath,
+            "PYTHONPATH": str(ROOT),
+            "_HANDLER": "absent.handler",
+        }
+        told = Path(root) / "count"
+        command = [sys.executable, "-m", "bench.count", "--init-failure", str(told)]
+        subprocess.run(command, cwd=root, env=environ, capture_output=True, check=False, timeout=60)
+        return Count(**json.loads(told.read_text()))
+
+
 def invocations() -> dict[str, Count]:
-    """What each kind of invocation counts."""
+    """What each kind of invocation counts, and a start that fails."""
     return {
         "GET": web_invocation({}),
         "GET, streamed": web_invocation({"FAIRLEAD_INVOKE_MODE": "response_stream"}),
         "GET, all middleware": web_invocation(MIDDLEWARE, HOOKS),
         "handler": handler_invocation(),
+        "init failure": init_failure(),
     }
 
 
@@ -272,6 +312,8 @@ def riddles(path: Path) -> int:
 
 def main() -> None:
     """Print the tables; or only what invocations count, as JSON, with ``--json``."""
+    if sys.argv[1:2] == ["--init-failure"]:
+        failing_init(Path(sys.argv[2]))
     if sys.argv[1:] == ["--json"]:
         print(json.dumps({name: count._asdict() for name, count in invocations().items()}))
         return
@@ -284,8 +326,8 @@ def main() -> None:
         lengths = [(one.end_lineno or 0) - one.lineno + 1 for path in paths for one in functions_of(path)]
         lines = sum(len(path.read_text().splitlines()) for path in paths)
         long, very_long = (sum(length > limit for length in lengths) for limit in (LONG, VERY_LONG))
-        told = sum(map(riddles, paths))
-        print(f"{folder:24}{len(paths):>8}{lines:>11}{long:>7}{very_long:>9}{max(lengths):>9}{told:>9}")
+        unclear = sum(map(riddles, paths))
+        print(f"{folder:24}{len(paths):>8}{lines:>11}{long:>7}{very_long:>9}{max(lengths):>9}{unclear:>9}")
     coroutines = [
         one for path in sources("runtime") for one in functions_of(path) if isinstance(one, ast.AsyncFunctionDef)
     ]
