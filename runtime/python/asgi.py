@@ -17,7 +17,7 @@ from ..json_codec import utf8
 from ..report import user_fault
 from .event_loop import DeadlinePassed, Handover
 from .module import ExitAtInit, ending
-from .web_callable import Alarm, Guard, asked, bad_answer, check_length, head_of
+from .web_callable import Alarm, Guard, bad_answer, check_length, head_of, parts_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class AsgiApp:
     def _scope(self, request: HttpRequest) -> Scope:
         """Returns the HTTP connection scope of the specification, with the event in it, as Mangum has it."""
         current = self._current
-        parts = asked(request, current.event, self._rules.has_root)
+        parts = parts_of(request, current.event, self._rules.has_root)
         scope = {
             "type": "http",
             "asgi": dict(VERSIONS),

@@ -99,7 +99,7 @@ def make_callable_handler(config: Config, environ: Mapping[str, str], logs: Hand
             from .event_loop import EventLoop
 
         loop = EventLoop()
-        state = started(application, loop, config, log)
+        state = start_app(application, loop, config, log)
         app = AsgiApp(application, loop, state, rules, current, log)
     else:
         with standard_library:
@@ -110,7 +110,7 @@ def make_callable_handler(config: Config, environ: Mapping[str, str], logs: Hand
     return CallableHandler(app, factory, current, Function.from_env(environ), logs, loop)
 
 
-def started(application: Callable[..., Any], loop: EventLoop, config: Config, log: Log) -> dict[str, Any] | None:
+def start_app(application: Callable[..., Any], loop: EventLoop, config: Config, log: Log) -> dict[str, Any] | None:
     """Have the app start, and see to it that it is told of its end. Its state, or None. Raises ``InitFault``."""
     with standard_library:
         import atexit  # in C, and used here alone

@@ -137,7 +137,7 @@ class PythonHandler:
         raise fault from None
 
     def _reported(self, error: BaseException) -> InvocationFault:
-        fault = reported(error, self._logs)
+        fault = report_exception(error, self._logs)
         if isinstance(fault, HandlerExit):
             self._exit = fault
         return fault
@@ -189,7 +189,7 @@ def is_streamed(returned: object) -> bool:
     return hasattr(kind, "__next__") or hasattr(kind, "__aiter__")
 
 
-def reported(error: BaseException, logs: HandlerLogs) -> InvocationFault:
+def report_exception(error: BaseException, logs: HandlerLogs) -> InvocationFault:
     """Logs an exception of the user's code. Returns the fault that it is reported as."""
     fault = _fault(error)
     try:

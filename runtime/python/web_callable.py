@@ -18,7 +18,7 @@ from ..messages import HttpResponse, header
 from ..standard import signal
 from ..values import NamedTuple
 from ..web.app_client import COMPRESSED_TIMES
-from .handler import HandlerExit, reported
+from .handler import HandlerExit, report_exception
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Current:
         return self.event
 
 
-class Asked(NamedTuple):
+class RequestParts(NamedTuple):
     """A request as an interface wants it: in parts."""
 
     scheme: str
@@ -119,13 +119,13 @@ class Asked(NamedTuple):
         return octets_of(self.path)
 
 
-def asked(request: HttpRequest, event: object, has_root: bool) -> Asked:
+def parts_of(request: HttpRequest, event: object, has_root: bool) -> RequestParts:
     """The parts of ``request``. ``has_root``: there is a base path, so that a prefix in the header is ours."""
     path, _, query = request.target.partition("?")
     fields = dict(request.headers)
     scheme = "https" if fields.get("x-forwarded-proto") == "https" else "http"
     root = fields.get(PREFIX, "") if has_root else ""
-    return Asked(scheme, _server(fields, scheme), _client(event, fields), root, path, query)
+    return RequestParts(scheme, _server(fields, scheme), _client(event, fields), root, path, query)
 
 
 def _server(fields: dict[str, str], scheme: str) -> tuple[str, int]:
@@ -192,9 +192,9 @@ class Rules:
             raise AppTimeout("no time was left to ask the app: see FAIRLEAD_DEADLINE_MARGIN_MS")
         return deadline
 
-    def reported(self, error: BaseException) -> InvocationFault:
+    def report(self, error: BaseException) -> InvocationFault:
         """Logs an exception of the app. Returns the fault that it is reported as."""
-        fault = reported(error, self._logs)
+        fault = report_exception(error, self._logs)
         if isinstance(fault, HandlerExit):
             self._exit = fault
         return fault
@@ -235,7 +235,7 @@ class Guard:
             self._is_broken = True
             raise self._rules.late(request) from None
         except BaseException as error:
-            raise self._rules.reported(error) from None
+            raise self._rules.report(error) from None
 
     def after_response(self) -> None:
         """Raises what ``Rules.after_response`` does, and ``EnvironmentLost``.

@@ -15,7 +15,7 @@ from ..events.response import BODILESS
 from ..invocation import PAYLOAD_LIMIT
 from ..json_codec import utf8
 from .stream import Watch
-from .web_callable import Alarm, Guard, asked, bad_answer, check_length, head_of
+from .web_callable import Alarm, Guard, bad_answer, check_length, head_of, parts_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class WsgiApp:
     def _environ(self, request: HttpRequest) -> Environ:
         """The variables of PEP 3333 and RFC 3875, and a few that apps look for."""
         current = self._current
-        parts = asked(request, current.event, self._rules.has_root)
+        parts = parts_of(request, current.event, self._rules.has_root)
         return {
             **CONSTANTS,
             "REQUEST_METHOD": request.method,

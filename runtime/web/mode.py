@@ -91,11 +91,11 @@ class WebMode:
             run_blocking(serve(api, factory.handler_of(app)))
         else:
             with standard_library:
-                from .shared_app import Once, Part, serve_together
+                from .shared_app import Once, WorkerParts, serve_together
 
             handler_of = factory._replace(is_first=Once()).handler_of
-            part = Part(config, self._environ, handler_of, endings.append, may_block=hooks is not None)
-            serve_together(app, self._process, part, log)
+            parts = WorkerParts(config, self._environ, handler_of, endings.append, may_block=hooks is not None)
+            serve_together(app, self._process, parts, log)
         del extension
 
 

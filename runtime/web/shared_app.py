@@ -94,9 +94,9 @@ class Once:
 class WatchedProcess:
     """The app's process as a poller sees it: an ``AppProcess`` that somebody else starts and ends."""
 
-    def __init__(self, board: Board, doubts: int) -> None:
+    def __init__(self, board: Board, suspicions: int) -> None:
         self._board = board
-        self._doubts = doubts
+        self._doubts = suspicions
         self._generation = board.generation
 
     @property
@@ -161,7 +161,7 @@ class PollersApp(AppClient):
 
 
 class AppOwner:
-    """The parent's side: starts the app again when it has ended, and looks after doubts.
+    """The parent's side: starts the app again when it has ended, and follows up suspicions.
 
     ``give_up`` is called by a thread that finds that the app cannot be brought back.
     """
@@ -196,11 +196,11 @@ class AppOwner:
 
         _thread.start_new_thread(wait, ())
 
-    def watch_doubts(self, doubts: int, probe: Connection) -> None:
+    def watch_suspicions(self, suspicions: int, probe: Connection) -> None:
         """In a thread of its own: an app that lives and refuses connections is killed, which starts it again."""
 
         def look() -> None:
-            while posix.read(doubts, 4096):
+            while posix.read(suspicions, 4096):
                 with self._change:
                     self._look(probe)
 
@@ -249,7 +249,7 @@ class AppOwner:
         return False
 
 
-class Part(NamedTuple):
+class WorkerParts(NamedTuple):
     """The parts that each poller is made of."""
 
     config: Config
@@ -259,17 +259,17 @@ class Part(NamedTuple):
     may_block: bool  # code of the user's runs between the waits, so that the others of a process would wait for it
 
 
-def serve_together(app: OwnedApp, process: AppProcess, part: Part, log: Log) -> None:
+def serve_together(app: OwnedApp, process: AppProcess, parts: WorkerParts, log: Log) -> None:
     """Serve with several pollers until this environment has to end. The app was started, and is ready mostly."""
-    config = part.config
-    address = config.runtime_api_proxy or part.environ["AWS_LAMBDA_RUNTIME_API"]
+    config = parts.config
+    address = config.runtime_api_proxy or parts.environ["AWS_LAMBDA_RUNTIME_API"]
     board = Board()
     reader, writer = posix.pipe()
     posix.set_blocking(writer, False)
 
     def poller(waiting: Waiting) -> Coroutine[Any, Any, None]:
         app = PollersApp(config, WatchedProcess(board, writer), log, waiting)
-        return serve(PollingApi(address, log, waiting), part.handler_of(app))
+        return serve(PollingApi(address, log, waiting), parts.handler_of(app))
 
     def poll(count: int) -> None:
         try:
@@ -281,16 +281,16 @@ def serve_together(app: OwnedApp, process: AppProcess, part: Part, log: Log) -> 
         except (RuntimeApiFault, EnvironmentLost) as fault:
             log("ERROR", f"a poller ends: {fault}")
 
-    count = poller_count(part.environ)
-    processes = count if part.may_block else len(posix.sched_getaffinity(0))
+    count = poller_count(parts.environ)
+    processes = count if parts.may_block else len(posix.sched_getaffinity(0))
     pollers = Pollers(shares(count, processes), poll, log)
     owner = AppOwner(app, process, board, log, pollers.kill)
-    part.at_end(pollers.kill)
+    parts.at_end(pollers.kill)
     if app.is_ready:
         app.drop()  # who serves one connection after the other would wait for something on this one
         board.tell_ready(process.pid)
     pollers.start()
     if not app.is_ready:
         owner.bring_up()
-    owner.watch_doubts(reader, Connection(config.unix_socket or config.host, config.port))
+    owner.watch_suspicions(reader, Connection(config.unix_socket or config.host, config.port))
     pollers.supervise(owner.on_end)

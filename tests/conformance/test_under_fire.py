@@ -196,7 +196,7 @@ def test_the_end_of_an_app_is_not_lost_to_a_doubt_about_it(tmp_path: Path) -> No
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     pid = process.pid
     try:
-        AppOwner(app, process, Board(), Log()).watch_doubts(reader, probe)  # type: ignore[arg-type]
+        AppOwner(app, process, Board(), Log()).watch_suspicions(reader, probe)  # type: ignore[arg-type]
         os.write(writer, b"?")
         assert probe.is_done.wait(LIMIT_S)
         try:
