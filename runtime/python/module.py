@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posix
 import sys
 from _frozen_importlib import ModuleSpec, module_from_spec  # importlib.util is a file to read
 from _frozen_importlib_external import spec_from_file_location
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     HandlerFunction = Callable[[Any, Any], Any]
 
+# One of these is in the folder of a function in JavaScript.
+JAVASCRIPT_PROJECT = ("package.json", "deno.json", "deno.jsonc", "bunfig.toml", "tsconfig.json")
 EXIT_ERROR = "Runtime.ExitError"  # what the platform calls an end that nobody has reported
 INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 # What the managed runtime has on its path and this one has not, and the name under which pip knows it.
@@ -75,7 +78,7 @@ def _import(name: str, attribute: str, shown: str) -> tuple[ModuleType, object]:
     except InitFault:
         raise
     except ImportError as error:
-        message = f"Unable to import module '{shown}': {text_of(error)}{_remedy(error)}"
+        message = f"Unable to import module '{shown}': {text_of(error)}{_remedy(error, name, shown)}"
         raise user_fault(InitFault, error, "Runtime.ImportModuleError", message) from None
     except SyntaxError as error:
         message = f"Syntax error in module '{shown}': {text_of(error)}"
@@ -124,16 +127,32 @@ def _import_from(place: ModuleSpec, alias: str) -> None:
         spec.loader.exec_module(sys.modules[alias])
 
 
-def _remedy(error: ImportError) -> str:
-    """How to add what people coming from the managed runtime miss."""
+def _remedy(error: ImportError, name: str, shown: str) -> str:
+    """Returns what may help, in parentheses: for who comes from the managed runtime, or has a handler in JavaScript."""
     missing = (error.name or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError):
+        return ""
+    if missing == name.partition(".")[0]:
+        return _javascript_looked_for(shown)
     package = BROUGHT_BY_MANAGED_RUNTIME.get(missing)
-    if not package or not isinstance(error, ModuleNotFoundError):
+    if not package:
         return ""
     return (
         f" (Lambda's managed runtime brings {package} along, Fairlead does not: put it beside your code with"
         f" pip install --target . {package}; docs/handlers.md has the line for another machine's architecture)"
     )
+
+
+def _javascript_looked_for(shown: str) -> str:
+    """Returns which files a JavaScript handler could have been, in a folder that looks like a JavaScript project."""
+    with standard_library:
+        from ..javascript.module import SUFFIXES  # only when the handler's module is nowhere
+
+    root = sys.path[0]
+    if not any(posix.access(f"{root}/{file}", posix.F_OK) for file in JAVASCRIPT_PROJECT):
+        return ""
+    files = shown.replace(".", "/") + ", ".join(SUFFIXES)
+    return f" (nor is there {files} in {root}: is the app built, and the handler's folder right?)"
 
 
 def ending(error: BaseException, what: str) -> tuple[int | None, str, str]:

@@ -73,6 +73,13 @@ FAILURES = {
         "Runtime.ImportModuleError",
         "Unable to import module 'nowhere': No module named 'nowhere'",
     ),
+    "21 module missing in a JavaScript project": Fails(
+        "index.handler",
+        {"package.json": "{}", "src.ts": ""},
+        "Runtime.ImportModuleError",
+        "Unable to import module 'index': No module named 'index' (nor is there index.js, .mjs, .cjs, .ts, .mts, .cts,"
+        " .jsx, .tsx in {root}: is the app built, and the handler's folder right?)",
+    ),
     "22 dependency missing": Fails(
         "app.handler",
         {"app.py": "import service\n", "service.py": "import no_such_package\n"},
