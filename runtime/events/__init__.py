@@ -99,6 +99,7 @@ LATTICE_1 = EventFormat(
     "lattice-1", True, balancers.lattice_1_to_request, balancers.lattice_to_payload, payload_limit=LATTICE_LIMIT
 )
 TRIGGER = EventFormat("trigger", False, trigger.to_request, trigger.to_payload, trigger.answer_warnings)
+_LATTICE_KEYS = ("serviceArn", "targetGroupArn", "serviceNetworkArn")
 FORMATS = (
     *(AUTHORIZER, ALB_MULTI, ALB, WEBSOCKET, FUNCTION_URL, HTTP_API_2, LATTICE_2, HTTP_API_1, REST_API, LATTICE_1),
     TRIGGER,
@@ -146,7 +147,7 @@ def detect(event: object) -> EventFormat:
     if "rawPath" in event and isinstance(http, dict) and isinstance(http.get("method"), str):
         return FUNCTION_URL if _is_function_url(event, context, http) else HTTP_API_2
     # VPC Lattice's second format says ``version`` 2.0 as the HTTP API does.
-    if any(_is_lattice_arn(context.get(key)) for key in ("serviceArn", "targetGroupArn", "serviceNetworkArn")):
+    if not context.keys().isdisjoint(_LATTICE_KEYS) and _has_lattice_arn(context):
         return LATTICE_2
     # ``httpMethod`` and ``path`` are enough, as people write test events with nothing else. A Bedrock agent's event has
     # ``apiPath`` instead of ``path``. Payload format 1.0 is an HTTP API that was told to look like a REST API.
@@ -166,5 +167,6 @@ def _is_function_url(event: dict[str, Any], context: dict[str, Any], http: dict[
     return raw != decoded and percent_decoded(raw) == decoded
 
 
-def _is_lattice_arn(value: object) -> bool:
-    return isinstance(value, str) and value.startswith("arn:") and ":vpc-lattice:" in value
+def _has_lattice_arn(context: dict[str, Any]) -> bool:
+    arns = [text(context.get(key)) for key in _LATTICE_KEYS]
+    return any(arn.startswith("arn:") and ":vpc-lattice:" in arn for arn in arns)
