@@ -118,11 +118,11 @@ def _lines_of_lists(fields: dict[str, Any]) -> list[Line]:
 
 def merged_lines(multi: object, single: object) -> list[Line]:
     """The lines of the multi-value map, then those whose name only the single-value map holds."""
-    lists = mapping(multi)
+    lists, singles = mapping(multi), mapping(single)
     lines = _lines_of_lists(lists)
-    rest = {spelled: value for spelled, value in mapping(single).items() if not lists.get(spelled)}
-    if not rest:
+    if all(lists.values()) and lists.keys() >= singles.keys():  # nearly always
         return lines
+    rest = {spelled: value for spelled, value in singles.items() if not lists.get(spelled)}
     known = {name for name, _ in lines}
     return lines + [line for line in lines_of(rest) if line[0] not in known]
 
