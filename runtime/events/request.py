@@ -37,6 +37,7 @@ _COMMON_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 _BODILESS_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "DELETE", "TRACE", "CONNECT"))
 _PREFIX = "x-forwarded-prefix"
 _AUTHORIZATION = "authorization"
+_USUAL_IN_NAMES = b"abcdefghijklmnopqrstuvwxyz0123456789-"
 _REWRITTEN = frozenset(("host", "cookie", TRACE_ID))
 
 
@@ -62,7 +63,7 @@ def assemble(parts: Parts, event: dict[str, Any], invocation: Invocation, option
     if not isinstance(request_context, dict):
         request_context = {}
     known = dict(lines)
-    if not "".join(known).replace("-", "").isalnum():  # nearly always true: names are letters, digits and hyphens
+    if "".join(known).encode().translate(None, _USUAL_IN_NAMES):  # a name has another character: rarely
         lines = without_aliases(lines)
     if len(known) != len(lines):  # some names come twice, or were removed; of Host the first counts
         known = dict(reversed(lines))
@@ -258,12 +259,12 @@ def encode_query(multi: object, single: object) -> str:
 
     A ``+`` for a space was decoded before we saw it, so one left is data. How keys interleaved is lost upstream.
     """
-    return _joined(multi, single, _DECODED_QUERY)
+    return _joined(multi, single, _DECODED_QUERY) if multi or single else ""
 
 
 def raw_query_map(multi: object, single: object) -> str:
     """The query of a source that has split it and decoded nothing (ALB)."""
-    return _joined(multi, single, _RAW_QUERY)
+    return _joined(multi, single, _RAW_QUERY) if multi or single else ""
 
 
 def origin_form(path: str, query: str) -> str:
