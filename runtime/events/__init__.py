@@ -114,7 +114,9 @@ def event_of(payload: bytes) -> object:
     if len(payload) < LARGE:
         event, source = loads_with_source(payload, "requestContext")
         if source:
-            event["requestContext"] = RequestContext(event["requestContext"], source)  # type: ignore[index]
+            context = RequestContext(event["requestContext"])  # type: ignore[index]
+            context.source = source
+            event["requestContext"] = context  # type: ignore[index]
         return event
     with standard_library:
         from .large_body import event_of as with_body_apart  # many functions never get an upload

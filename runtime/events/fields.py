@@ -201,10 +201,7 @@ class RequestContext(dict[str, "Any"]):
     """
 
     __slots__ = ("source",)
-
-    def __init__(self, members: dict[str, Any], source: str) -> None:
-        super().__init__(members)
-        self.source = source
+    source: str
 
 
 class EnvironmentConfig(NamedTuple):
@@ -244,7 +241,8 @@ def context_lines(request_context: dict[str, Any], invocation: Invocation, optio
         told, of_invocation = _spelled(request_context), _lambda_context(invocation, options)
     if 0 < len(told) <= LONGEST_VALUE and 0 < len(of_invocation) <= LONGEST_VALUE:
         return [(REQUEST_CONTEXT, told), (LAMBDA_CONTEXT, of_invocation), *tenant]
-    told = told if len(told) <= LONGEST_VALUE else ""
+    if len(told) > LONGEST_VALUE:
+        told = _spelled(request_context)  # shorter, where the payload has an escape for what needs none
     of_invocation = of_invocation if len(of_invocation) <= LONGEST_VALUE else ""
     left_out: list[str] = []
     told = told or _narrowed(request_context, left_out)

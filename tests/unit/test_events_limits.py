@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from runtime.events import FORMATS, EventOptions, api_gateway, detect
+from runtime.events import FORMATS, EventOptions, api_gateway, detect, event_of
 from runtime.events.fields import LEFT_OUT, LONGEST_VALUE
 from runtime.invocation import PAYLOAD_LIMIT, Invocation
 from runtime.messages import HttpRequest, HttpResponse, header_values
@@ -106,6 +106,16 @@ def test_context_headers_fit_what_servers_take_with_the_largest_header_of_a_clie
     assert sum(len(name) + len(value) for name, value in request.headers) + len("GET / HTTP/1.1") < NODE_HEADER
     ours = [line for line in request.headers if line[0].startswith("x-amzn-")]
     assert max(len(f"{name}: {value}\r\n") for name, value in ours) <= GUNICORN_LINE
+
+
+def test_a_request_context_that_is_too_long_by_its_escapes_alone_is_passed_on_whole() -> None:
+    size = LONGEST_VALUE // 6
+    payload = rb'{"httpMethod":"GET","path":"/","requestContext":{"identity":{"userAgent":"%b"}}}' % (rb"\u0041" * size)
+    event = event_of(payload)
+    request = detect(event).to_request(event, Invocation("the-id", payload), EventOptions())
+    told = header_values(request.headers, "x-amzn-request-context")
+    assert told == [json.dumps({"identity": {"userAgent": "A" * size}}, separators=(",", ":"))]
+    assert header_values(request.headers, LEFT_OUT[0]) == []
 
 
 LONG_JSON = json.dumps({"custom": {"a": "é" * 1_500}}, ensure_ascii=False)
