@@ -100,20 +100,25 @@ def lines_of(fields: object) -> list[Line]:
 
 def _lines_of_lists(fields: dict[str, Any]) -> list[Line]:
     """The lines of a map that has lists in it."""
-    lines: list[tuple[str, Any]] = [
-        (name, value)
+    try:
+        lines = [
+            (name, value.strip(" \t"))
+            for spelled, values in fields.items()
+            if (name := _REQUEST_NAMES[spelled])
+            for value in (values if isinstance(values, list) else (values,))
+        ]
+        together = "".join([value for _, value in lines])
+        if together.isascii() and not breaks_lines(together):
+            return lines
+    except AttributeError:  # null, a number or the like is among them
+        pass
+    return [
+        (name, clean(value))
         for spelled, values in fields.items()
         if (name := _REQUEST_NAMES[spelled])
-        for value in (values if isinstance(values, list) else (values,))
+        for value in items(values)
         if value is not None
     ]
-    try:
-        together = "".join([value for _, value in lines])
-    except TypeError:  # numbers and the like
-        together = "\n"
-    if together.isascii() and not breaks_lines(together):
-        return [(name, value.strip(" \t")) for name, value in lines]
-    return [(name, clean(value)) for name, value in lines]
 
 
 def merged_lines(multi: object, single: object) -> list[Line]:
