@@ -124,6 +124,8 @@ def _lines_of_lists(fields: dict[str, Any]) -> list[Line]:
 def merged_lines(multi: object, single: object) -> list[Line]:
     """The lines of the multi-value map, then those whose name only the single-value map holds."""
     lists, singles = mapping(multi), mapping(single)
+    if not lists:
+        return lines_of(singles)
     lines = _lines_of_lists(lists)
     if all(lists.values()) and lists.keys() >= singles.keys():  # nearly always
         return lines
