@@ -136,22 +136,20 @@ def text_of(headers: Headers, body: bytes) -> str | None:
     """
     if not body:
         return ""
-    if isinstance(body, BinaryBody) or not _is_text_type(headers):
+    if isinstance(body, BinaryBody):
+        return None
+    content_type = None
+    for name, value in headers:
+        if name == "content-encoding" and value.strip().lower() not in ("", "identity"):
+            return None
+        if name == "content-type" and content_type is None:
+            content_type = value
+    if content_type is not None and not _TEXT_TYPES[content_type]:
         return None
     try:
         return body.decode()
     except UnicodeDecodeError:
         return None
-
-
-def _is_text_type(headers: Headers) -> bool:
-    content_type = None
-    for name, value in headers:
-        if name == "content-encoding" and value.strip().lower() not in ("", "identity"):
-            return False
-        if name == "content-type" and content_type is None:
-            content_type = value
-    return content_type is None or _TEXT_TYPES[content_type]
 
 
 def _is_utf8_text(content_type: str) -> bool:
