@@ -218,6 +218,8 @@ class _Escapes(dict[int, str]):
         return self[byte]
 
     def apply(self, value: str) -> str:
+        if value.isascii() and value.isalnum():  # a word or a number, for which no table is built
+            return value
         raw = utf8(value)
         if not raw.translate(None, self.kept):  # nearly always: nothing to escape, hence ASCII
             return value
@@ -316,7 +318,9 @@ def _is_hex_pair(pair: str) -> bool:
 
 def _joined(multi: object, single: object, escapes: _Escapes) -> str:
     lists, singles = mapping(multi), mapping(single)
-    chosen = {key: singles.get(key) if values in (None, [], "") else values for key, values in lists.items()}
-    chosen |= {key: value for key, value in singles.items() if key not in lists}
+    chosen = lists
+    if not (all(lists.values()) and lists.keys() >= singles.keys()):  # rarely: the maps differ
+        chosen = {key: singles.get(key) if values in (None, [], "") else values for key, values in lists.items()}
+        chosen |= {key: value for key, value in singles.items() if key not in lists}
     pairs = [(key, value) for key, values in chosen.items() for value in items(values)]
     return "&".join([f"{escapes.apply(key)}={escapes.apply(text(value))}" for key, value in pairs])
