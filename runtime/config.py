@@ -107,41 +107,45 @@ def _command(text: str) -> str:
 
 
 class Setting(NamedTuple):
-    """``field`` of ``Config`` comes from the first of its variables that is set, else from ``default``.
+    """``field`` of ``Config`` comes from the first of its ``variables`` that is set, else from ``default``.
 
-    The variables: ``FAIRLEAD_<name>``; ``AWS_LWA_<name>`` where the peer has the setting too; ``others``; and the names
-    that the peer had before it gave all of its settings a prefix, of which each that is used is worth a warning.
+    ``old_names`` are those of its variables that have a successor: each that is used is worth a warning.
     """
 
     field: str
-    name: str
+    variables: tuple[str, ...]
+    old_names: tuple[str, ...]
     default: str
     parse: Callable[[str], Any]
-    of_peer: bool = False
-    others: tuple[str, ...] = ()
-    was_bare: bool = False  # the peer's old name is ``name`` alone
-    deprecated: tuple[str, ...] = ()
 
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """The names of its variables, the first that is set counts."""
-        of_peer = (f"{PEERS_PREFIX}{self.name}",) if self.of_peer else ()
-        return (f"{PREFIX}{self.name}", *of_peer, *self.others, *self.old_names)
 
-    @property
-    def old_names(self) -> tuple[str, ...]:
-        """Those of its variables that have a successor."""
-        return (self.name,) if self.was_bare else self.deprecated
+def _setting(
+    field: str,
+    name: str,
+    default: str,
+    parse: Callable[[str], Any],
+    of_peer: bool = False,
+    others: tuple[str, ...] = (),
+    was_bare: bool = False,
+    deprecated: tuple[str, ...] = (),
+) -> Setting:
+    """The setting ``FAIRLEAD_<name>``, which is ``AWS_LWA_<name>`` too where the peer has it.
+
+    ``was_bare``: before the peer gave all of its settings a prefix, it was called ``name`` there.
+    """
+    old_names = (name,) if was_bare else deprecated
+    of_the_peer = (PEERS_PREFIX + name,) if of_peer else ()
+    return Setting(field, (PREFIX + name, *of_the_peer, *others, *old_names), old_names, default, parse)
 
 
 SETTINGS = (
-    Setting("shell_command", "COMMAND", "", _command),
+    _setting("shell_command", "COMMAND", "", _command),
     # PORT is what platforms and frameworks agree on; the peer reads it too.
-    Setting("port", "PORT", "8080", _integer(1, 65535), of_peer=True, others=("PORT",)),
-    Setting("host", "HOST", "127.0.0.1", _host, of_peer=True, was_bare=True),
-    Setting("unix_socket", "UNIX_SOCKET", "", _socket_path),
-    Setting("host_header", "HOST_HEADER", "", _host_and_port),
-    Setting(
+    _setting("port", "PORT", "8080", _integer(1, 65535), of_peer=True, others=("PORT",)),
+    _setting("host", "HOST", "127.0.0.1", _host, of_peer=True, was_bare=True),
+    _setting("unix_socket", "UNIX_SOCKET", "", _socket_path),
+    _setting("host_header", "HOST_HEADER", "", _host_and_port),
+    _setting(
         "readiness_protocol",
         "READINESS_CHECK_PROTOCOL",
         "http",
@@ -149,12 +153,12 @@ SETTINGS = (
         of_peer=True,
         was_bare=True,
     ),
-    Setting("readiness_path", "READINESS_CHECK_PATH", "/", _path, of_peer=True, was_bare=True),
+    _setting("readiness_path", "READINESS_CHECK_PATH", "/", _path, of_peer=True, was_bare=True),
     # 0: the app's own port
-    Setting("readiness_port", "READINESS_CHECK_PORT", "0", _integer(0, 65535), of_peer=True, was_bare=True),
-    Setting("healthy_statuses", "READINESS_CHECK_HEALTHY_STATUS", "100-499", _statuses, of_peer=True),
+    _setting("readiness_port", "READINESS_CHECK_PORT", "0", _integer(0, 65535), of_peer=True, was_bare=True),
+    _setting("healthy_statuses", "READINESS_CHECK_HEALTHY_STATUS", "100-499", _statuses, of_peer=True),
     # What the peer had before it had ranges; it ignores this now.
-    Setting(
+    _setting(
         "min_unhealthy_status",
         "READINESS_CHECK_MIN_UNHEALTHY_STATUS",
         "",
@@ -163,42 +167,42 @@ SETTINGS = (
     ),
     # Lambda ends a slow init after 10 s and runs it again inside the first invocation, under the function's timeout:
     # the limit here only has to be longer than any start that is meant.
-    Setting("readiness_timeout_s", "READINESS_CHECK_TIMEOUT_SECONDS", "120", _integer(1, 900), of_peer=True),
-    Setting("async_init", "ASYNC_INIT", "false", _boolean, of_peer=True, was_bare=True),
-    Setting(
+    _setting("readiness_timeout_s", "READINESS_CHECK_TIMEOUT_SECONDS", "120", _integer(1, 900), of_peer=True),
+    _setting("async_init", "ASYNC_INIT", "false", _boolean, of_peer=True, was_bare=True),
+    _setting(
         "invoke_mode",
         "INVOKE_MODE",
         "buffered",
         _choice(buffered="buffered", response_stream="response_stream"),
         of_peer=True,
     ),
-    Setting("pad_empty_streams", "PAD_EMPTY_STREAMS", "false", _boolean),
-    Setting("event_mode", "EVENT_MODE", "http", _choice(http="http", raw="raw")),
-    Setting("events_path", "PASS_THROUGH_PATH", "/events", _path, of_peer=True),
-    Setting("base_path", "REMOVE_BASE_PATH", "", _path, of_peer=True, was_bare=True),
-    Setting("authorization_source", "AUTHORIZATION_SOURCE", "", _field_name, of_peer=True),
-    Setting("context_headers", "CONTEXT_HEADERS", "true", _boolean),
-    Setting("compression", "ENABLE_COMPRESSION", "false", _boolean, of_peer=True),
-    Setting("error_statuses", "ERROR_STATUS_CODES", "", _statuses, of_peer=True),
-    Setting("app_faults", "APP_FAULTS", "response", _choice(response="response", error="error")),
-    Setting("runtime_api_proxy", "LAMBDA_RUNTIME_API_PROXY", "", _address, of_peer=True),
+    _setting("pad_empty_streams", "PAD_EMPTY_STREAMS", "false", _boolean),
+    _setting("event_mode", "EVENT_MODE", "http", _choice(http="http", raw="raw")),
+    _setting("events_path", "PASS_THROUGH_PATH", "/events", _path, of_peer=True),
+    _setting("base_path", "REMOVE_BASE_PATH", "", _path, of_peer=True, was_bare=True),
+    _setting("authorization_source", "AUTHORIZATION_SOURCE", "", _field_name, of_peer=True),
+    _setting("context_headers", "CONTEXT_HEADERS", "true", _boolean),
+    _setting("compression", "ENABLE_COMPRESSION", "false", _boolean, of_peer=True),
+    _setting("error_statuses", "ERROR_STATUS_CODES", "", _statuses, of_peer=True),
+    _setting("app_faults", "APP_FAULTS", "response", _choice(response="response", error="error")),
+    _setting("runtime_api_proxy", "LAMBDA_RUNTIME_API_PROXY", "", _address, of_peer=True),
     # Servers close idle connections, after 2 (gunicorn), 5 (Node, uvicorn, Apache) or more seconds. Between invocations
     # all is frozen, so on waking the server's clock and our request race, and a POST that loses becomes a 502. A new
     # connection costs 0.1 ms.
-    Setting("pool_idle_timeout_s", "POOL_IDLE_TIMEOUT_SECONDS", "1", _seconds, of_peer=True),
-    Setting("after_response_path", "AFTER_RESPONSE_PATH", "", _path),
-    Setting("before_checkpoint_path", "SNAPSTART_BEFORE_CHECKPOINT_PATH", "", _path, of_peer=True),
-    Setting("after_restore_path", "SNAPSTART_AFTER_RESTORE_PATH", "", _path, of_peer=True),
-    Setting("request_log", "REQUEST_LOG", "false", _boolean),
-    Setting("metrics", "METRICS", "off", _choice(off="", emf="emf")),
-    Setting("tracing", "TRACING", "off", _choice(off="", xray="xray")),
-    Setting("json_codec", "JSON_CODEC", "json", _choice(json="json", orjson="orjson")),
-    Setting(
+    _setting("pool_idle_timeout_s", "POOL_IDLE_TIMEOUT_SECONDS", "1", _seconds, of_peer=True),
+    _setting("after_response_path", "AFTER_RESPONSE_PATH", "", _path),
+    _setting("before_checkpoint_path", "SNAPSTART_BEFORE_CHECKPOINT_PATH", "", _path, of_peer=True),
+    _setting("after_restore_path", "SNAPSTART_AFTER_RESTORE_PATH", "", _path, of_peer=True),
+    _setting("request_log", "REQUEST_LOG", "false", _boolean),
+    _setting("metrics", "METRICS", "off", _choice(off="", emf="emf")),
+    _setting("tracing", "TRACING", "off", _choice(off="", xray="xray")),
+    _setting("json_codec", "JSON_CODEC", "json", _choice(json="json", orjson="orjson")),
+    _setting(
         "javascript_runtime", "JAVASCRIPT_RUNTIME", "auto", _choice(auto="auto", bun="bun", deno="deno", node="node")
     ),
-    Setting("interface", "INTERFACE", "auto", _choice(auto="auto", asgi="asgi", wsgi="wsgi")),
-    Setting("deadline_margin_ms", "DEADLINE_MARGIN_MS", "200", _integer(0, 60_000)),
-    Setting("shutdown_grace_ms", "SHUTDOWN_GRACE_MS", "400", _integer(0, 1500)),
+    _setting("interface", "INTERFACE", "auto", _choice(auto="auto", asgi="asgi", wsgi="wsgi")),
+    _setting("deadline_margin_ms", "DEADLINE_MARGIN_MS", "200", _integer(0, 60_000)),
+    _setting("shutdown_grace_ms", "SHUTDOWN_GRACE_MS", "400", _integer(0, 1500)),
 )
 
 
@@ -290,7 +294,7 @@ def read_settings(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]
 
 def _successor(setting: Setting) -> str:
     is_replaced = setting.field == "min_unhealthy_status"
-    return PREFIX + ("READINESS_CHECK_HEALTHY_STATUS" if is_replaced else setting.name)
+    return PREFIX + "READINESS_CHECK_HEALTHY_STATUS" if is_replaced else setting.variables[0]
 
 
 def unknown_settings(environ: Mapping[str, str]) -> list[str]:

@@ -178,7 +178,7 @@ def documented_rows(page: str) -> dict[str, list[str]]:
     return {cells[0].strip(" `").split("`")[0]: [cell.strip() for cell in cells[1:]] for cells in rows}
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.variables[0])
 def test_each_setting_is_documented_with_its_aliases_and_default(setting) -> None:
     aliases, default, meaning = documented_rows("settings.md")[setting.variables[0]]
     assert re.findall(r"`([^`]+)`", aliases) == [
