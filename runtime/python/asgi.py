@@ -311,7 +311,7 @@ def _head(message: Message) -> HttpResponse:
 # An ASGI app's start and end (https://asgi.readthedocs.io/en/latest/specs/lifespan.html).
 
 
-VERSIONS = {"version": "3.0", "spec_version": "2.0"}
+LIFESPAN_VERSIONS = {"version": "3.0", "spec_version": "2.0"}
 
 
 class Lifespan:
@@ -368,7 +368,7 @@ class Lifespan:
 
     async def _call(self) -> None:
         try:
-            scope = {"type": "lifespan", "asgi": dict(VERSIONS), "state": self.state}
+            scope = {"type": "lifespan", "asgi": dict(LIFESPAN_VERSIONS), "state": self.state}
             await self._application(scope, self._receive, self._send)
         finally:
             self._spoken.set()

@@ -23,18 +23,8 @@ import pytest
 
 from runtime.invocation import Invocation
 from runtime.logs import NO_BREAK_SPACE, indented, line, stamp
-from runtime.python.logs import (
-    LEVELS,
-    Descriptor,
-    Frames,
-    HandlerLogs,
-    JsonFormatter,
-    LambdaLoggerHandler,
-    Lines,
-    TextFormatter,
-    _ProcessScope,
-    _TaskScope,
-)
+from runtime.python.log_records import JsonFormatter, LambdaLoggerHandler, TextFormatter
+from runtime.python.logs import LEVELS, Descriptor, Frames, HandlerLogs, Lines, _ProcessScope, _TaskScope
 
 ROOT = Path(__file__).parents[2]
 NOW = 1763726400.0419
@@ -256,7 +246,7 @@ def test_a_level_is_rounded_down_to_one_that_lambda_knows(level: int, name: str)
 def handler(formatter: logging.Formatter | None = None, tells_level: bool = True) -> tuple[LambdaLoggerHandler, Kept]:
     kept = Kept()
     return LambdaLoggerHandler(
-        kept, lambda: ("id-1", "t-1"), formatter or TextFormatter(), tells_level=tells_level
+        kept.write, lambda: ("id-1", "t-1"), formatter or TextFormatter(), tells_level=tells_level
     ), kept
 
 

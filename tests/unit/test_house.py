@@ -255,3 +255,14 @@ def test_docstrings_say_what_a_thing_does(path: Path) -> None:
         ast.get_docstring(node) or "" for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, documented)
     ]
     assert [text for text in texts if re.match(r"What |The same|As .* has it\.$", text)] == []
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(RUNTIME)))
+def test_no_name_of_a_module_means_two_things(path: Path) -> None:
+    names: list[str] = []
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.append(node.name)
+        elif isinstance(node, ast.Assign):
+            names += [inner.id for target in node.targets for inner in ast.walk(target) if isinstance(inner, ast.Name)]
+    assert sorted(set(names)) == sorted(names)
