@@ -63,13 +63,14 @@ def assemble(parts: Parts, event: dict[str, Any], invocation: Invocation, option
     if not isinstance(request_context, dict):
         request_context = {}
     known = dict(lines)
-    if "".join(known).encode().translate(None, _USUAL_IN_NAMES):  # a name has another character: rarely
-        lines = without_aliases(lines)
-    if len(known) != len(lines):  # some names come twice, or were removed; of Host the first counts
-        known = dict(reversed(lines))
+    host = known.get("host")
+    if len(known) != len(lines):  # some names come twice: of Host the first line counts, of Cookie all
+        host = header(lines, "host")
         cookies = cookies or header_values(lines, "cookie")
+    if "".join(known).encode().translate(None, _USUAL_IN_NAMES):  # a name has another character: rarely
+        lines = without_aliases(lines)  # which leaves host and cookies alone
     # Exactly one host, unchecked: scanners send ``${x}``, and what to make of it is the app's business.
-    host = known.get("host") or clean(request_context.get("domainName")) or options.host
+    host = host or clean(request_context.get("domainName")) or options.host
     headers = [("host", host)]
     as_sent: list[Line] = []
     if options.builds_url:
