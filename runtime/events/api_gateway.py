@@ -92,18 +92,19 @@ def _parts_1(event: dict[str, Any], path: str) -> Parts:
 
 def to_payload_2(response: HttpResponse, _event: object) -> bytes:
     """The answer in payload format 2.0: one value per header name, Set-Cookie values apart."""
-    fields, cookies = answer_fields(response.headers)
+    lines = end_to_end_lines(response.headers)
+    fields, cookies = answer_fields(lines)
     # Always with a status: without one the service takes the whole answer for the body of a 200.
     head: dict[str, object] = {"statusCode": status_code(response), "headers": fields}
     if cookies:
         head["cookies"] = cookies
-    return payload(head, response)
+    return payload(head, lines, response)
 
 
 def to_payload_1(response: HttpResponse, _event: object) -> bytes:
     """The answer as a Lambda proxy response: these four keys and no other, or API Gateway calls it malformed."""
     lines = end_to_end_lines(response.headers)
-    return payload({"statusCode": status_code(response), "multiValueHeaders": listed(lines)}, response)
+    return payload({"statusCode": status_code(response), "multiValueHeaders": listed(lines)}, lines, response)
 
 
 def size_warnings(event: object, request: HttpRequest, response: HttpResponse, payload: bytes) -> Sequence[str]:
@@ -123,6 +124,6 @@ def size_warnings(event: object, request: HttpRequest, response: HttpResponse, p
 
 def header_size(response: HttpResponse) -> int:
     """The bytes that the answer's fields take on the wire, repeated ones joined."""
-    fields, cookies = answer_fields(response.headers)
+    fields, cookies = answer_fields(end_to_end_lines(response.headers))
     lines = [*fields.items(), *(("set-cookie", cookie) for cookie in cookies)]
     return sum(len(name) + _LINE_FRAME + len(utf8(value)) for name, value in lines)

@@ -43,13 +43,14 @@ def alb_to_request(event: dict[str, Any], invocation: Invocation, options: Event
 def alb_to_payload_multi(response: HttpResponse, _event: object) -> bytes:
     """The answer for a target group with multi-value headers."""
     lines = end_to_end_lines(response.headers)
-    return payload({**_head(response), "multiValueHeaders": listed(lines)}, response)
+    return payload({**_head(response), "multiValueHeaders": listed(lines)}, lines, response)
 
 
 def alb_to_payload_single(response: HttpResponse, _event: object) -> bytes:
     """The answer for a target group without multi-value headers: one value per name, each Set-Cookie spelled apart."""
-    fields, cookies = answer_fields(response.headers)
-    return payload({**_head(response), "headers": {**fields, **spelled_apart(cookies)}}, response)
+    lines = end_to_end_lines(response.headers)
+    fields, cookies = answer_fields(lines)
+    return payload({**_head(response), "headers": {**fields, **spelled_apart(cookies)}}, lines, response)
 
 
 def _head(response: HttpResponse) -> dict[str, object]:
@@ -116,8 +117,9 @@ def lattice_to_payload(response: HttpResponse, _event: object) -> bytes:
     that of AWS's own Powertools, is a list beside the headers. Both are given: where both are read, a cookie is set
     twice to the same value.
     """
-    fields, cookies = answer_fields(response.headers)
+    lines = end_to_end_lines(response.headers)
+    fields, cookies = answer_fields(lines)
     head = {**_head(response), "headers": {**fields, **spelled_apart(cookies)}}
     if len(cookies) > 1:
         head["cookies"] = cookies
-    return payload(head, response)
+    return payload(head, lines, response)

@@ -149,22 +149,20 @@ def end_to_end_lines(headers: Iterable[Line]) -> list[Line]:
     Lambda's front ends compute the length themselves and rename one that is given.
     """
     lines = [(name, value) for spelled, value in headers if (name := _RESPONSE_NAMES[spelled])]
-    if breaks_lines("".join([value for _, value in lines])):
+    together = "".join([value for _, value in lines])
+    if "\n" in together or "\r" in together or "\0" in together:  # ``breaks_lines``, written out for each answer
         return [line for line in lines if not breaks_lines(line[1])]
     return lines
 
 
-def answer_fields(headers: Iterable[Line]) -> tuple[dict[str, str], list[str]]:
+def answer_fields(lines: list[Line]) -> tuple[dict[str, str], list[str]]:
     """The ``end_to_end_lines`` of an answer with one value per name, and its cookies.
 
     Several values of a name are one list to HTTP (RFC 9110 section 5.3), except for Set-Cookie.
     """
     fields: dict[str, str] = {}
     cookies: list[str] = []
-    for spelled, value in headers:
-        name = _RESPONSE_NAMES[spelled]
-        if not name or "\n" in value or "\r" in value or "\0" in value:
-            continue
+    for name, value in lines:
         if name == "set-cookie":
             cookies.append(value)
         else:

@@ -10,7 +10,7 @@ from ..json_codec import dumps, quote, quote_large
 from ..messages import TEXT_APPLICATION_TYPES, TEXT_SUFFIXES, header
 from ..values import Memo
 from .binary import encode
-from .fields import answer_fields
+from .fields import answer_fields, end_to_end_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,15 +105,15 @@ def listed(lines: list[Line]) -> dict[str, list[str]]:
     return fields
 
 
-def payload(head: dict[str, object], response: HttpResponse) -> bytes:
-    """``head`` as JSON, with ``body`` and ``isBase64Encoded`` added.
+def payload(head: dict[str, object], lines: list[Line], response: HttpResponse) -> bytes:
+    """``head`` as JSON, with ``body`` and ``isBase64Encoded`` added. ``lines``: the ``end_to_end_lines`` of the answer.
 
     The body is put between the bytes of the rest: through the encoder it would be copied several times.
     """
     body = b"" if response.status in BODILESS else response.body
     if not body:
         return dumps(head)[:-1] + b',"body":"","isBase64Encoded":false}'
-    text = text_of(response.headers, body)
+    text = text_of(lines, body)
     start = dumps(head)[:-1]
     if text is None:
         return b"".join((start, b',"body":"', encode(body), b'","isBase64Encoded":true}'))
@@ -200,7 +200,7 @@ def padding_for(head: HttpResponse, method: str = "GET") -> bytes:
 
 def to_prelude(head: HttpResponse) -> bytes:
     """The JSON object and the eight NULs after it. One value per name: lists of them are REST APIs' alone."""
-    fields, cookies = answer_fields(head.headers)
+    fields, cookies = answer_fields(end_to_end_lines(head.headers))
     prelude: dict[str, object] = {"statusCode": status_code(head), "headers": fields}
     if cookies:
         prelude["cookies"] = cookies
