@@ -33,7 +33,7 @@ SMALL_BLOCKS = 40
 LARGE_BLOCKS = 40
 LARGE_SIZE = 1_000_000
 # The first quarter of a kind's blocks is warm-up: buffers have been of every size by then, and the tables that remember
-# names have been full (runtime/memo.py). The medians of the second and of the last quarter are
+# names have been full (runtime/values.py). The medians of the second and of the last quarter are
 # compared. The allocator's noise is some 100 kB; the smallest object leaked by each of 500 000 invocations is 8 MB.
 NAMES_IN_WARM_UP = 120
 NAMES = 20

@@ -17,7 +17,7 @@ from ..invocation import PAYLOAD_LIMIT, RAW_STREAM_TYPE, Result, StreamedResult
 from ..json_codec import loads, quote_ascii
 from ..messages import HttpRequest, header
 from ..standard import standard_library
-from ..web.handler import Exchange, WebHandler
+from ..web.handler import AppStream, Exchange, WebHandler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,25 +41,24 @@ class EventHandler(WebHandler):
         """Returns the answer to the invocation. Raises ``InvocationFault``, whatever goes wrong."""
         exchange = Exchange(invocation)
         try:
-            self.begin_observed(exchange)
+            self.begin(exchange)
             exchange.request = to_request(invocation, self._options)
             self.pass_inward(exchange)
             if exchange.response is None:
                 exchange.response, exchange.body = await self._app.begin(exchange.request, invocation)
-            for step in reversed(exchange.passed):
-                step.after(exchange)
+            self.pass_outward(exchange)
             return await self._result(exchange)
         except Exception as error:
             return self.failed(exchange, error)
 
     async def _result(self, exchange: Exchange) -> Result | StreamedResult:
         head, body = exchange.response, exchange.body
-        assert head is not None
-        assert body is not None and body.waits is True  # noqa: PT018
+        if head is None or body is None or body.waits is False:  # a hook has answered
+            raise InvocationFault("Runtime.AppBadResponse", "the host of the handler was not asked")
         kind = header(head.headers, ANSWER)
         if kind == _STREAM:
             content_type = header(head.headers, "content-type") or RAW_STREAM_TYPE
-            return StreamedResult(FramedBody(body, exchange), content_type)
+            return StreamedResult(AppStream(exchange, FramedBody(body)), content_type)
         octets = await _whole(body)
         exchange.response_bytes = len(octets)
         if kind == _RESULT:
@@ -122,9 +121,8 @@ def failure_of(told: bytes) -> FunctionFailed:
 class FramedBody:
     """The content of the data frames of a streamed answer: an ``invocation.Body``."""
 
-    def __init__(self, body: AppBody, exchange: Exchange) -> None:
+    def __init__(self, body: AppBody) -> None:
         self._body = body
-        self._exchange = exchange
         self._held = b""
         self._left = 0  # bytes of a data frame that are still to come
 
@@ -134,7 +132,6 @@ class FramedBody:
             if self._left and self._held:
                 piece, self._held = self._held[: self._left], self._held[self._left :]
                 self._left -= len(piece)
-                self._exchange.response_bytes += len(piece)
                 return piece
             if not self._left and len(self._held) >= _FRAME_HEAD:
                 kind, size = self._held[:1], int.from_bytes(self._held[1:_FRAME_HEAD], "big")
@@ -145,9 +142,7 @@ class FramedBody:
                     self._held, self._left = self._held[_FRAME_HEAD:], size
                     continue
                 if len(self._held) >= _FRAME_HEAD + size:
-                    fault = failure_of(self._held[_FRAME_HEAD : _FRAME_HEAD + size])
-                    self._exchange.error_type = fault.error_type
-                    raise fault
+                    raise failure_of(self._held[_FRAME_HEAD : _FRAME_HEAD + size])
             received = await self._body.read(watched)
             if not received:
                 raise InvocationFault("Runtime.AppConnectionLost", "the handler's host broke its streamed answer off")

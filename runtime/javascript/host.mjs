@@ -51,7 +51,7 @@ async function load() {
   throw named(`${file} has no function ${name}: it needs ${wanted}`, "HandlerNotFound");
 }
 
-// Fairlead finds the last line that has this form (runtime/javascript/init_error.py), and posts what it says.
+// Fairlead finds the last line that has this form (runtime/report.py), and posts what it says.
 function giveUp(error) {
   const isError = error instanceof Error;
   const trace = isError && typeof error.stack === "string" ? error.stack.split("\n") : [];

@@ -59,8 +59,6 @@ class CallableHandler(HttpHandler):
         self._current.context = LambdaContext(invocation, self._constants)
         exchange = Exchange(invocation)
         try:
-            if self._observation:
-                self.begin_observed(exchange)
             self.prepare(exchange)
             if exchange.response is None:
                 if exchange.is_streamed:

@@ -1,6 +1,6 @@
 """The records of ``logging`` as Lambda's managed Python runtime writes them, as text or as JSON.
 
-Loaded when a handler imports ``logging``, and never otherwise (handler_logs.py). docs/logging.md shows what comes out,
+Loaded when a handler imports ``logging``, and never otherwise (logs.py). docs/logging.md shows what comes out,
 tests/conformance/test_handler_logs.py lists every difference to the managed runtime by name.
 """
 

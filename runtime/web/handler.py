@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ..config import Config
     from ..events import EventFormat, EventOptions
-    from ..invocation import Invocation
+    from ..invocation import Body, Invocation
     from ..logs import Log
     from ..messages import HttpRequest
     from .app_client import AppClient
@@ -136,11 +136,19 @@ class HttpHandler:
         self._pads = config.pad_empty_streams
         self._streams = config.invoke_mode == "response_stream"
         self._format_of = _as_trigger if config.event_mode == "raw" else detect
-        self._answered: Exchange | None = None  # the last invocation, if something is left to do after its answer
+        self._answered: Exchange | None = None  # the last invocation, where something may be left to do after it
+
+    def begin(self, exchange: Exchange) -> None:
+        """Note the invocation for ``take_follow_ups``, and start its clock where it is observed."""
+        self._answered = exchange
+        if self._observation:
+            self._observation.begin(exchange)
 
     def prepare(self, exchange: Exchange) -> None:
         """Make the request, or the response where a step of the middleware gives one. Raises ``InvocationFault``."""
         invocation = exchange.invocation
+        if self._middleware:
+            self.begin(exchange)
         try:
             event = exchange.event = self._decode(invocation.payload)
         except ValueError as error:
@@ -153,7 +161,6 @@ class HttpHandler:
 
     def pass_inward(self, exchange: Exchange) -> None:
         """Run what the middleware does before the app is asked."""
-        self._answered = exchange
         for number, step in enumerate(self._middleware):
             step.before(exchange)
             if exchange.response is not None:
@@ -161,10 +168,15 @@ class HttpHandler:
                 return
         exchange.passed = self._middleware
 
-    def finish(self, exchange: Exchange) -> Result | StreamedResult:
-        """Returns what the response is posted as. Raises ``InvocationFault``."""
+    def pass_outward(self, exchange: Exchange) -> None:
+        """Run what the middleware does once the app has answered. Raises ``InvocationFault``."""
         for step in reversed(exchange.passed):
             step.after(exchange)
+
+    def finish(self, exchange: Exchange) -> Result | StreamedResult:
+        """Returns what the response is posted as. Raises ``InvocationFault``."""
+        if exchange.passed:
+            self.pass_outward(exchange)
         response, event_format, event = exchange.response, exchange.event_format, exchange.event
         assert response is not None
         assert event_format is not None
@@ -233,12 +245,6 @@ class HttpHandler:
             return False
         return isinstance(fault, BadRequest) or not self._faults_are_errors
 
-    def begin_observed(self, exchange: Exchange) -> None:
-        """Start the clock of the invocation, for the request log, metrics and traces."""
-        if self._observation:
-            self._answered = exchange
-            self._observation.begin(exchange)
-
     def take_follow_ups(self) -> list[tuple[HttpRequest, Invocation]]:
         """Report the time of the invocation that was answered a moment ago. Returns what to ask the app after it."""
         exchange, self._answered = self._answered, None
@@ -277,8 +283,6 @@ class WebHandler(HttpHandler):
         """Returns the answer to the invocation. Raises ``InvocationFault``, whatever goes wrong."""
         exchange = Exchange(invocation)
         try:
-            if self._observation:
-                self.begin_observed(exchange)
             self.prepare(exchange)
             if exchange.response is None:
                 if exchange.is_streamed:
@@ -336,7 +340,7 @@ class HttpStream:
 class AppStream(HttpStream):
     """The answer of an app that is another process: an ``invocation.Body``."""
 
-    def __init__(self, exchange: Exchange, body: AppBody, start: bytes, padding: bytes) -> None:
+    def __init__(self, exchange: Exchange, body: Body, start: bytes = b"", padding: bytes = b"") -> None:
         super().__init__(exchange, start, padding)
         self._body = body
         self.close = body.close

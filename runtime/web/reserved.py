@@ -65,15 +65,8 @@ class AfterResponse:
         exchange.follow_ups = (request, *exchange.follow_ups)
 
 
-class Unfinished:
+class Unfinished(AfterResponse):
     """Middleware for the host of ``fetch``: it is asked after an answer that says that work is left (``waitUntil``)."""
-
-    def __init__(self, path: str, host: str) -> None:
-        self._path = path
-        self._host = host
-
-    def before(self, exchange: Exchange) -> None:
-        """Let the request pass."""
 
     def after(self, exchange: Exchange) -> None:
         """Take the mark off the answer, and have the host asked once more if it was there."""
