@@ -141,6 +141,24 @@ def test_a_streaming_handler_streams_its_metadata(api: FakeRuntimeApi, start: St
     assert answer.body == b'{"statusCode":418}' + b"\0" * 8 + b"tea"
 
 
+def test_the_request_log_has_the_bytes_and_the_error_of_a_stream(api: FakeRuntimeApi, start: Start) -> None:
+    source = """
+    export const handler = awslambda.streamifyResponse(async (event, stream) => {
+      stream.write("tea");
+      if (event.fail) throw new RangeError("no more");
+      stream.end();
+    });
+    """
+    process = start("index.handler", {"index.mjs": source}, FAIRLEAD_REQUEST_LOG="true")
+    ask(api, {})
+    ask(api, {"fail": True})
+    api.wait_idle()
+    lines = [json.loads(line) for line in process.stdout.splitlines() if '"type":"request"' in line]
+    whole, broken = lines
+    assert (whole["responseBytes"], whole.get("errorType")) == (3, None)
+    assert (broken["responseBytes"], broken["errorType"]) == (3, "Function.RangeError")
+
+
 def test_a_result_that_is_too_large_is_named(api: FakeRuntimeApi, start: Start) -> None:
     start("index.handler", {"index.mjs": "export const handler = async (size) => 'x'.repeat(size);"})
     assert ask(api, 6_291_557).document["errorType"] == "Function.ResponseSizeTooLarge"
