@@ -14,8 +14,7 @@ How a test file uses this (``test_examples.py`` does the same)::
         figures(system, runtime="Bun 1.4.5", target="/")          # a row of docs/systems.md
 
     def test_it_ends_when_told(system: System) -> None:           # the last test of the file: nothing runs after it
-        system.stop()
-        assert "stopped" in system.output
+        assert system.has_said_at_its_end("stopped")
 
 All tests of a file share one sandbox per example, in the order of the file. ``system.ask`` gives urllib3's response,
 ``system.json`` the document of a 200, ``system.invoke`` what an event gets that is no HTTP request. For another folder

@@ -78,6 +78,23 @@ class System:
         """End it in order: the app gets its SIGTERM. Nothing of it runs afterwards, and ``output`` is complete."""
         self._stop()
 
+    def has_said_at_its_end(self, line: str) -> bool:
+        """Stop it, and return whether the app has written ``line`` then, which one that is killed does not.
+
+        The emulator grants 0.6 s, as Lambda does, and a busy machine may let the app have nothing of that. So it may
+        be started again, twice, and has to write the line once.
+        """
+        self.stop()
+        if line in self.output:
+            return True
+        for _ in range(2):
+            with started(self.app, self.environment) as again:
+                again.ask("GET", "/")
+                again.stop()
+                if line in again.output:
+                    return True
+        return False
+
     _submit: Callable[[bytes], bytes]
 
 

@@ -133,5 +133,4 @@ def test_figures(system: System, figures: Figures) -> None:
 
 def test_the_app_ends_by_itself_when_it_is_told(system: System) -> None:
     """It writes this line when SIGTERM has come and its work is done. Killed, it would not."""
-    system.stop()
-    assert "stopped" in system.output
+    assert system.has_said_at_its_end("stopped")
