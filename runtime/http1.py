@@ -16,6 +16,7 @@ Where does a body end? The first that holds (RFC 9112 6.3):
 
 ==================================  =================================================================================
 answer to HEAD; 204, 304            there is none, whatever the fields say
+205 without both of the next        there is none (RFC 9110 15.3.6): hyper, and Deno with it, says nothing of a length
 Transfer-Encoding and a length      refused: this is how answers are smuggled
 ``Transfer-Encoding: chunked``      after the last chunk and the trailers; any other coding, and HTTP/1.0, is refused
 one Content-Length                  after so many octets; several are refused, even equal ones
@@ -314,7 +315,10 @@ class ResponseReader:
                 self._has_promised = True
             return False
         self._head = status, reason, [*fields]
-        if self.method == "HEAD" or status in (204, 304):
+        is_bodiless = self.method == "HEAD" or status in (204, 304)
+        if status == 205 and self._persistent and framing.keys().isdisjoint(("content-length", "transfer-encoding")):
+            is_bodiless = True  # up to the end of a connection that the app does not end would be for ever
+        if is_bodiless:
             # The fields may announce a body to HEAD and 304 and lawfully none comes; but one that comes all the same,
             # a moment later, cannot be told from the next answer. Under 204 without any field gunicorn's threads, for
             # one, send what a WSGI app gives. A new connection costs 0.1 ms.

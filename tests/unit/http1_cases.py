@@ -236,6 +236,8 @@ FRAMING = (
     Case("204 with length 0", head(b"Content-Length: 0", start=b"HTTP/1.1 204 x"), ok(LENGTH_0, status=204, reason="x"), True),
     Case("204 with a length", head(b"Content-Length: 5", start=b"HTTP/1.1 204 x"), ok(LENGTH_5, status=204, reason="x")),
     Case("204 with a coding", head(b"Transfer-Encoding: chunked", start=b"HTTP/1.1 204 x"), ok(CHUNKED, status=204, reason="x")),
+    Case("205 without a length", head(start=b"HTTP/1.1 205 x"), ok(status=205, reason="x")),
+    Case("205 until the connection closes", head(b"Connection: close", start=b"HTTP/1.1 205 x") + b"hello", ok(("connection", "close"), status=205, reason="x", body=b"hello"), until_close=True),
     Case("204 with body bytes", head(b"Content-Length: 5", start=b"HTTP/1.1 204 x") + b"hello", ok(LENGTH_5, status=204, reason="x")),
     Case("304", head(start=b"HTTP/1.1 304 x"), ok(status=304, reason="x")),
     Case("304 with length 0", head(b"Content-Length: 0", start=b"HTTP/1.1 304 x"), ok(LENGTH_0, status=304, reason="x"), True),
