@@ -2,6 +2,7 @@
 // as long as a request is open, so that an event loop with nothing else in it could not be seen.
 
 import { EventEmitter } from "node:events";
+import { closerOnBun } from "./ending.mjs";
 
 const HIGH_WATER_MARK = 64 * 1024;
 
@@ -30,15 +31,13 @@ class Outgoing extends EventEmitter {
     return this.#controller.desiredSize > 0;
   }
 
-  end(last, then) {
+  end(last) {
     this.writableFinished = true;
-    if (typeof last === "function") [last, then] = [undefined, last];
     if (!this.#controller) this.#respond(new Response(last, this.#head));
     else {
       if (last) this.#controller.enqueue(last);
       this.#controller.close();
     }
-    if (then) this.once("flushed", then);
     this.emit("close");
   }
 
@@ -58,29 +57,20 @@ class Outgoing extends EventEmitter {
   }
 }
 
-/** Serve `answer(headers, body, outgoing)`, which gets the fields, the body as a string, and what to answer with. */
+/**
+ * Serve `answer(headers, body, outgoing)`, which gets the fields, the body as a string, and what to answer with.
+ * Returns what closes the server.
+ */
 export function serveOnBun(answer, place) {
-  const answering = new Set();
   const server = Bun.serve({
     ...place,
     idleTimeout: 0,
     maxRequestBodySize: 2 ** 30,
     async fetch(request) {
       const body = await request.text();
-      return new Promise((respond) => {
-        const outgoing = new Outgoing(respond);
-        answering.add(outgoing);
-        outgoing.on("close", () => answering.delete(outgoing));
-        answer(Object.fromEntries(request.headers), body, outgoing);
-      });
+      return new Promise((respond) => answer(Object.fromEntries(request.headers), body, new Outgoing(respond)));
     },
   });
   server.unref();
-  return {
-    async close() {
-      const flushing = [...answering];
-      await server.stop(); // when the answers are with whoever has asked
-      for (const outgoing of flushing) outgoing.emit("flushed");
-    },
-  };
+  return closerOnBun(server);
 }

@@ -11,6 +11,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import http from "node:http";
 import process from "node:process";
 import { Writable } from "node:stream";
+import { UNHANDLED_REJECTION, afterRejections, closerOf, endOnErrors, isEnding } from "./ending.mjs";
 import { documentOf, runtimeError, xrayCauseOf } from "./errors.mjs";
 import { logError, patchConsole } from "./logs.mjs";
 
@@ -20,8 +21,6 @@ const LONGEST_HEAD = 1024 * 1024; // what the invoker says is in there; nobody e
 const STREAMING = Symbol.for("aws.lambda.runtime.handler.streaming");
 const HIGH_WATER_MARK = Symbol.for("aws.lambda.runtime.handler.streaming.highWaterMark");
 const HTTP_RESPONSE_TYPE = "application/vnd.awslambda.http-integration-response";
-const UNHANDLED_REJECTION_STATUS = 128; // those of Lambda's runtime
-const UNCAUGHT_EXCEPTION_STATUS = 129;
 const NOBODY = { requestId: undefined, tenantId: undefined };
 
 // Lambda Managed Instances: several invocations at once.
@@ -31,7 +30,6 @@ const open = new Set(); // invocations that are not answered
 let latest = NOBODY;
 // The only thing that keeps the process alive, so that it can be seen when a handler has left nothing to wait for.
 const alive = setInterval(() => {}, 2 ** 30);
-let server;
 
 function current() {
   return local?.getStore() ?? latest;
@@ -112,6 +110,7 @@ class Invocation {
   #isFinished = false; // the handler has said how it ends
   #isPromised = false; // the handler gave a promise
   #result = undefined; // that waits for the event loop to be empty
+  #send = undefined; // sends the answer, which is made
 
   constructor(told, outgoing) {
     this.requestId = told.request_id;
@@ -142,6 +141,10 @@ class Invocation {
     this.#watchLoop();
   }
 
+  get isAnswered() {
+    return this.#isAnswered;
+  }
+
   /** Do the first of all that the handler does to end the invocation: callback, context, promise or exception. */
   first(finish) {
     if (this.#isFinished) return;
@@ -163,8 +166,7 @@ class Invocation {
         logError("Invoke Error", words); // all of the answer is there
       } else if ((await result) !== undefined) console.warn("Streaming handlers ignore return values.");
       await this.stream.written;
-      this.#isAnswered = true;
-      this.stream.complete();
+      this.#answerSoon(() => this.stream.complete());
     } catch (error) {
       this.fail(error);
     }
@@ -196,27 +198,39 @@ class Invocation {
       // Circular, or a BigInt.
     }
     if (json === undefined) this.fail(runtimeError("JSONStringifyError", "Unable to stringify response body"));
-    else this.#answer(200, "result", json);
+    else this.#answerSoon(() => this.#post(200, "result", json));
   }
 
-  fail(error, words = "Invoke Error", then = undefined) {
-    if (this.#isAnswered) return then?.();
+  #answerSoon(send) {
+    this.#send = send;
+    afterRejections(() => this.#answer(send));
+  }
+
+  fail(error, words = "Invoke Error") {
+    if (this.#isAnswered) return;
     logError(words, error);
+    if (this.#send) return this.#answer(this.#send); // the error is not that of the answer
     const document = documentOf(error);
     const told = `${JSON.stringify(document)}\n${xrayCauseOf(document)}`;
-    if (!this.#outgoing.headersSent) return this.#answer(500, "failure", told, then);
-    this.#isAnswered = true;
-    this.#outgoing.write(frame("e", Buffer.from(told)));
-    return this.#outgoing.end(then);
+    if (!this.#outgoing.headersSent) return this.#answer(() => this.#post(500, "failure", told));
+    this.#answer(() => {
+      this.#outgoing.write(frame("e", Buffer.from(told)));
+      this.#outgoing.end();
+    });
   }
 
-  #answer(status, kind, body, then) {
+  #answer(send) {
+    if (this.#isAnswered) return;
     this.#isAnswered = true;
     alive.ref();
+    send();
+  }
+
+  #post(status, kind, body) {
     const octets = Buffer.from(body);
     const head = { "content-type": "application/json", "content-length": octets.length, [ANSWER]: kind };
-    if (then) head.connection = "close"; // the process ends
-    this.#outgoing.writeHead(status, head).end(octets, then);
+    if (isEnding) head.connection = "close";
+    this.#outgoing.writeHead(status, head).end(octets);
   }
 }
 
@@ -292,30 +306,21 @@ class ResponseStream extends Writable {
 
 // ---- the process
 
-function die(status, error, words) {
-  if (!open.size) {
-    logError(words, error);
-    process.exit(status);
-  }
-  server.close(); // whoever asks next is refused, and waits for the next process
-  let waiting = open.size;
-  const answered = () => --waiting || process.exit(status);
-  for (const invocation of open) invocation.fail(error, words, answered);
-}
-
 function unhandled(reason) {
-  const error = runtimeError("UnhandledPromiseRejection", String(reason));
+  const { errorType, errorMessage } = documentOf(reason);
+  const message = reason instanceof Error ? `${errorType}: ${errorMessage}` : errorMessage;
+  const error = runtimeError("UnhandledPromiseRejection", message);
   error.reason = reason;
   if (typeof reason?.stack === "string") error.stack = `${error.name}: ${error.message}\n${reason.stack.split("\n").slice(1).join("\n")}`;
   return error;
 }
 
-/** Let what nobody catches fail the invocations that are open, and end the process. */
-function watchErrors() {
-  process.on("uncaughtException", (error) => die(UNCAUGHT_EXCEPTION_STATUS, error, "Uncaught Exception"));
-  process.on("unhandledRejection", (reason) => die(UNHANDLED_REJECTION_STATUS, unhandled(reason), "Unhandled Promise Rejection"));
-  // Bun tells of a rejection after it has found the event loop empty.
-  process.on("beforeExit", () => setTimeout(() => open.forEach((invocation) => invocation.emptied())));
+/** Log what nobody has caught, and fail the invocations that are open. */
+function tell(words, thrown) {
+  const error = words === UNHANDLED_REJECTION ? unhandled(thrown) : thrown;
+  const waiting = [...open].filter((invocation) => !invocation.isAnswered);
+  if (!waiting.length) logError(words, error);
+  for (const invocation of waiting) invocation.fail(error, words);
 }
 
 function take(handler, headers, body, outgoing) {
@@ -337,13 +342,14 @@ function serveOnNode(answer, place) {
   server.on("connection", (socket) => socket.unref());
   server.listen(place.port, place.hostname);
   server.unref();
-  return server;
+  return closerOf(server);
 }
 
 /** Serve `handler` until the process ends. */
 export async function serveEvents(handler, place) {
-  watchErrors();
   const answer = (headers, body, outgoing) => take(handler, headers, body, outgoing);
-  if (globalThis.Bun) server = (await import("./bun.mjs")).serveOnBun(answer, place);
-  else server = serveOnNode(answer, place);
+  const close = globalThis.Bun ? (await import("./bun.mjs")).serveOnBun(answer, place) : serveOnNode(answer, place);
+  endOnErrors(close, tell);
+  // Bun tells of a rejection after it has found the event loop empty.
+  process.on("beforeExit", () => setTimeout(() => open.forEach((invocation) => invocation.emptied())));
 }

@@ -24,7 +24,10 @@ function* levelsOf(module) {
 
 function found(module) {
   for (const level of levelsOf(module)) {
-    if (takesRequests && typeof level.fetch === "function") return level.fetch.bind(level);
+    if (takesRequests) {
+      if (typeof level.fetch === "function") return level;
+      continue;
+    }
     const value = name.split(".").reduce((inner, key) => inner?.[key], level);
     if (value !== undefined) return value;
   }
@@ -46,8 +49,10 @@ async function load() {
     throw error;
   }
   const handler = found(module);
-  if (typeof handler === "function") return handler;
-  const wanted = takesRequests ? "`export default { fetch(request) { ... } }`" : `\`export function ${name}(event, context) { ... }\``;
+  if (takesRequests ? handler : typeof handler === "function") return handler;
+  const wanted = takesRequests
+    ? "`export default { fetch(request) { ... } }`. A program that serves by itself needs no handler, but a run.sh"
+    : `\`export function ${name}(event, context) { ... }\``;
   throw named(`${file} has no function ${name}: it needs ${wanted}`, "HandlerNotFound");
 }
 

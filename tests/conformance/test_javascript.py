@@ -91,6 +91,68 @@ def test_a_fetch_that_fails_is_a_500_and_explained_in_the_log(
     assert ask(api, function_url("GET", "/")).document["statusCode"] == 200
 
 
+# What the client gets for what a module does, and what the log says of it.
+ANSWERS = {
+    "GET /": (200, ""),
+    "HEAD /endless": (200, ""),
+    "QUERY /": (200, ""),
+    "TRACE /": (501, ""),
+    "GET /status-204": (204, ""),
+    "GET /status-205": (205, ""),
+    "GET /status-304": (304, ""),
+    "GET /redirect": (302, ""),
+    "GET /wrong-length": (200, ""),
+    "GET /own-framing": (200, ""),
+    "GET /sub-class": (200, ""),
+    "GET /later": (200, ""),
+    "GET /later-redirect": (303, ""),
+    "GET /later-throws": (200, "in the background"),
+    "GET /error-response": (500, "gave Response.error()"),
+    "GET /switching": (500, ""),  # Node cannot make such a Response at all
+    "GET /used-up": (500, "has been read already"),
+    "GET /plain-object": (500, "must give a Response, and gave object"),
+    "GET /null": (500, "must give a Response, and gave null"),
+    "GET /throws-null": (500, "null"),
+    "GET /deno-upgrade": (500, ""),
+    "GET /bun-upgrade": (200, ""),
+    "GET /breaks": (502, "Runtime.AppConnectionLost"),
+    "GET /rejected": (500, "Unhandled Promise Rejection"),
+    "GET /rejected-beside": (200, "Unhandled Promise Rejection"),
+    "GET /thrown": (500, "Uncaught Exception"),
+    "GET /thrown-in-stream": (502, "thrown by a timer"),
+    "GET /exits": (502, "the app exited with status 3"),
+}
+BODIES = {"/": "fine", "/wrong-length": "abc", "/own-framing": "abc", "/sub-class": "sub", "/later": "ok"}
+
+
+def test_whatever_a_module_gives_the_client_gets_an_answer_and_the_log_the_reason(
+    api: FakeRuntimeApi, start: Start
+) -> None:
+    """After each comes a request that was not to blame: it is served, by the next process where there has to be one."""
+    process = start("answers.fetch")
+    found, at = {}, 0
+    for name in ANSWERS:
+        method, path = name.split()
+        document = ask(api, function_url(method, path)).document
+        found[name] = document["statusCode"]
+        if path in BODIES and method == "GET":
+            assert (document["body"], document["isBase64Encoded"]) == (BODIES[path], False), name
+            assert document["headers"]["content-type"].startswith("text/plain"), name
+        assert ask(api, function_url("GET", "/")).document["body"] == "fine", name
+        process.wait_output(ANSWERS[name][1])
+        output = process.output
+        assert ANSWERS[name][1] in output[at:], name
+        at = len(output)
+    assert found == {name: status for name, (status, _) in ANSWERS.items()}
+
+
+def test_a_rejection_costs_no_answer_that_streams(api: FakeRuntimeApi, start: Start) -> None:
+    process = start("answers.fetch", FAIRLEAD_INVOKE_MODE="response_stream")
+    for path, text in {"/rejected-beside": b"answered", "/": b"fine"}.items():
+        assert ask(api, function_url("GET", path)).body.partition(SEPARATOR)[2] == text
+    process.wait_output("the app exited with status 128")
+
+
 def test_a_lambda_handler_gets_the_event_and_its_context(api: FakeRuntimeApi, start: Start) -> None:
     start("events.handler")
     event = function_url("GET", "/")
@@ -209,6 +271,16 @@ def test_who_asks_for_a_web_socket_is_named_in_the_log(api: FakeRuntimeApi, star
     event["headers"].update({"upgrade": "websocket", "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="})
     assert ask(api, event).document["statusCode"] == 200
     process.wait_output("no front end of Lambda opens one")
+
+
+def test_what_is_beside_fetch_and_is_not_called_is_named_in_the_log(
+    api: FakeRuntimeApi, start: Start, tmp_path: Path
+) -> None:
+    source = 'export default { routes: { "/a": new Response("a") }, fetch: () => new Response("b") };'
+    (tmp_path / "index.mjs").write_text(source)
+    process = start("index.fetch", LAMBDA_TASK_ROOT=str(tmp_path))
+    assert ask(api, function_url("GET", "/a")).document["body"] == "b"
+    process.wait_output("`routes` is not served")
 
 
 def test_sigterm_ends_it(api: FakeRuntimeApi, start: Start) -> None:

@@ -92,6 +92,11 @@ EVENTS: dict[str, Event] = {
     },
     "uncaught: rejection": Event("uncaught.handler", {"uncaught": "rejection"}),
     "uncaught: rejected text": Event("uncaught.handler", {"uncaught": "rejected text"}),
+    "uncaught: rejection beside an answer": Event("uncaught.handler", {"uncaught": "rejection", "answers": "at once"}),
+    "uncaught: the next after it": Event("uncaught.handler", {}),
+    "uncaught: rejection beside a callback": Event("uncaught.calls", {"uncaught": "rejection"}),
+    "uncaught: rejection before a callback": Event("uncaught.calls", {"uncaught": "rejection", "answers": "soon"}),
+    "uncaught: the next after a callback": Event("uncaught.calls", {}),
     "uncaught: exception": Event("uncaught.handler", {"uncaught": "exception"}),
     "uncaught: process.exit(3)": Event("uncaught.handler", {"uncaught": "exit"}),
     "uncaught: never settles": Event("uncaught.handler", {"uncaught": "never"}),
@@ -134,6 +139,10 @@ CROPPED = Difference("a message of 100,000 characters and more would not fit eve
 FAILED = Difference("Lambda's runtime takes `throw undefined` and `throw null` for success", is_an_error)
 ENDS = Difference("Lambda's runtime ends without a word, or answers null; ours reports what has happened", is_an_error)
 EARLY = Difference("nothing is sent yet, so that the invocation can fail as a whole", is_reported_at_once)
+SPARED = Difference(
+    "Lambda's runtime ends after the answer, and the next invocation with it; ours asks another process",
+    lambda managed, ours: managed[0] == "exit" and ours[0] == "response",
+)
 METADATA = Difference("Lambda's runtime leaves the metadata out when nothing is written", has_the_metadata)
 
 DIFFERENCES: dict[str, Difference] = {
@@ -147,6 +156,9 @@ DIFFERENCES: dict[str, Difference] = {
     "stream: breaksFirst": EARLY,
     "uncaught: rejection": CAUSES,
     "uncaught: rejected text": ENDS,
+    "uncaught: the next after it": SPARED,
+    "uncaught: rejection beside a callback": CAUSES,
+    "uncaught: rejection before a callback": ENDS,
     "uncaught: process.exit(3)": ENDS,
     "uncaught: never settles": ENDS,
 }
