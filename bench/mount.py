@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 from layer import build
 from layer.failures import LayerError
-from local import bubblewrap, machine
+from local import machine
 from local.failures import LocalFailure
+from local.sandbox import bubblewrap
 
 OPT = Path("/opt")
 # Set for the second life of the harness: the tree, since a build in between may have made another.

@@ -17,24 +17,24 @@ from typing import NamedTuple, NoReturn
 from layer import build
 from layer.failures import LayerError
 
-from . import packages, start_script
-from .app_port import PORT_VARIABLES, named_port
-from .changes import Changes
-from .display import BOOKKEEPING, Display, JsonLines, Readable
-from .environments import Environments, Outcome, Start
+from .app import python_packages, start_script
+from .app.changes import Changes
+from .app.prepared import AUTO, RUNTIMES, Prepared, oversize, prepare, unfit
+from .app.start_script import START_SCRIPT, is_module, module_file
 from .failures import LocalFailure
-from .gateway import Gateway, Served
+from .function.app_port import PORT_VARIABLES, named_port
+from .function.environments import Environments, Outcome, Start
+from .function.sandbox import Sandbox
+from .function.streaming_sandbox import StreamingSandbox
+from .gateway.display import BOOKKEEPING, Display, JsonLines, Readable
+from .gateway.late_requests import Lateness
+from .gateway.server import Gateway, Served
 from .hosts import authority
-from .lateness import Lateness
 from .machine import architecture
-from .mounts import TASK_ROOT
 from .ports import LOOPBACK
-from .prepared import AUTO, RUNTIMES, Prepared, oversize, prepare, unfit
-from .sandbox import Sandbox
+from .sandbox.mounts import TASK_ROOT
 from .sources import SOURCES, STREAMING
 from .sources.values import Front
-from .start_script import START_SCRIPT, is_module, module_file
-from .streaming_sandbox import StreamingSandbox
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "fastapi"
 DEFAULT_PORT, PORTS_TRIED = 3000, 20
@@ -199,7 +199,10 @@ def handler_environment(options: Options) -> dict[str, str]:
         return {}
     found = module_file(options.app, options.handler) if is_module(options.app, options.handler) else None
     is_python = found is not None and found.suffix == ".py"
-    return {"_HANDLER": options.handler, **({"PYTHONPATH": f"{TASK_ROOT}/{packages.FOLDER}"} if is_python else {})}
+    return {
+        "_HANDLER": options.handler,
+        **({"PYTHONPATH": f"{TASK_ROOT}/{python_packages.FOLDER}"} if is_python else {}),
+    }
 
 
 def streaming_environment(options: Options) -> dict[str, str]:

@@ -22,11 +22,11 @@ import urllib3
 
 from layer.failures import LayerError
 
-from .display import BOOKKEEPING, below
 from .failures import LocalFailure
-from .gateway import Served
+from .function.sandbox import Reply
+from .gateway.display import BOOKKEEPING, below
+from .gateway.server import Served
 from .run import Options, running
-from .sandbox import Reply
 from .sources import SOURCES
 
 WARM_REQUESTS = 50

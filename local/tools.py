@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 from layer.failures import LayerError
 
-from . import rootfs
 from .cache import CACHE, once
 from .failures import LocalFailure
 from .machine import LOADERS, TRIPLETS, architecture
+from .sandbox import rootfs
 
 # A tool's package and the libraries it needs. libc6 too: a tool then runs on any distribution, by its own loader.
 PACKAGES = {

@@ -13,17 +13,7 @@ from typing import Any
 from runtime.messages import HttpResponse, header
 
 from . import reply
-from .request import (
-    body_of,
-    end_to_end,
-    forwarded,
-    is_balanced_text,
-    last,
-    listed,
-    lower,
-    path_and_query,
-    raw_lists,
-)
+from .request import body_of, end_to_end, forwarded, is_balanced_text, last, listed, lower, path_and_query, raw_lists
 from .values import Answer, Arrival, ClientRequest, Front, Refused
 
 TARGET_GROUP = "arn:aws:elasticloadbalancing:{region}:123456789012:targetgroup/fairlead/0123456789abcdef"

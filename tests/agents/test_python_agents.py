@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from local.prepared import prepare
-from local.sandbox import Sandbox
+from local.app.prepared import prepare
+from local.function.sandbox import Sandbox
 from tests.integration.conftest import StartFunction, had
 
 from .collector import Collector

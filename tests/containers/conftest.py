@@ -18,9 +18,9 @@ from docker.models.images import Image
 
 from layer import build, image, recipe
 from layer.failures import LayerError
-from local import emulator as rie
-from local import rootfs
 from local.failures import LocalFailure
+from local.runtime_api import emulator as rie
+from local.sandbox import rootfs
 
 from .engine import NoEngineError, connected, engine
 

@@ -8,7 +8,8 @@ import shutil
 from pathlib import Path
 
 from layer import kept, runtimes
-from local import machine, node_modules
+from local import machine
+from local.app import node_modules
 from local.cache import CACHE, once
 
 HERE = Path(__file__).parent / "functions"

@@ -19,8 +19,8 @@ import pytest
 from layer import runtimes
 from layer.failures import LayerError
 from local import machine
+from local.app.prepared import prepare
 from local.failures import LocalFailure
-from local.prepared import prepare
 from tests.agents.collector import Collector
 from tests.fakes import Answer, BootstrapProcess, FakeRuntimeApi, start_bootstrap
 from tests.fakes.gate import Gate

@@ -16,14 +16,14 @@ import pytest
 
 from layer import build
 from layer.failures import LayerError
-from local import emulator as rie
-from local import enclosure, rootfs
-from local.app_port import PORT_VARIABLES
 from local.failures import LocalFailure
+from local.function.app_port import PORT_VARIABLES
+from local.function.sandbox import Sandbox
 from local.machine import architecture
-from local.mounts import Bind
 from local.ports import free_ports
-from local.sandbox import Sandbox
+from local.runtime_api import emulator as rie
+from local.sandbox import enclosure, rootfs
+from local.sandbox.mounts import Bind
 
 T = TypeVar("T")
 StartFunction = Callable[..., Sandbox]

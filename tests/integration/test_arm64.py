@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 
 from layer import build
-from local import arm64, emulator, rootfs
 from local.failures import LocalFailure
+from local.function.sandbox import Sandbox
 from local.machine import architecture, architecture_of
 from local.ports import free_ports
-from local.sandbox import Sandbox
+from local.runtime_api import emulator
+from local.sandbox import arm64, rootfs
 from tests.conformance.test_app_faults import function_url
 
 from .apps import COMMAND, shell_app
@@ -113,7 +114,7 @@ def test_without_user_namespaces_it_is_refused_in_a_sentence(layer: Path, unshar
     if architecture() == "arm64":
         pytest.skip("on this machine nothing is emulated")
     forbid = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$0" "$@"'
-    script = f"from local import arm64; arm64.prefix({architecture()!r})"
+    script = f"from local.sandbox import arm64; arm64.prefix({architecture()!r})"
     before = ["unshare", "--user", "--map-root-user", "/bin/sh", "-c", forbid]
     result = subprocess.run([*before, sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert f"{LocalFailure.__name__}: arm64 functions need Linux 6.7 or newer" in result.stderr

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import urllib3
 
-from local import freezer
-from local.cgroup import ours
 from local.failures import LocalFailure
-from local.freezer import V1, V2, Freezer, Place, Switch, applicable
+from local.function.sandbox import Sandbox
 from local.ports import free_ports
 from local.processes import below
-from local.sandbox import Sandbox
+from local.sandbox import freezer
+from local.sandbox.cgroup import ours
+from local.sandbox.freezer import V1, V2, Freezer, Place, Switch, applicable
 from tests.conformance.test_app_faults import function_url
 
 from .apps import COMMAND, DETACHED, shell_app
@@ -160,9 +160,9 @@ def test_stopping_a_frozen_function_tells_the_app_and_leaves_nothing(start: Star
 DRIVER = """
 import json, sys
 from pathlib import Path
-from local import freezer
+from local.sandbox import freezer
 from local.processes import below
-from local.sandbox import Sandbox
+from local.function.sandbox import Sandbox
 everywhere = freezer.places
 freezer.places = lambda limit: [place for place in everywhere(limit) if place[1].file == sys.argv[4]]
 with Sandbox(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]), freeze=True) as function:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from local.function.sandbox import Reply, Sandbox
 from local.ports import free_ports, is_listening
-from local.sandbox import Reply, Sandbox
 from tests.conformance.test_app_faults import function_url
 from tests.unit.test_events import beside, expected_body
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from layer import runtimes
-from local.prepared import prepare
+from local.app.prepared import prepare
 from tests.conformance.test_app_faults import function_url
 
 from .conftest import StartFunction, had

@@ -15,14 +15,16 @@ from pathlib import Path
 import pytest
 
 from layer import build, runtimes
-from local import emulator, node_modules, prepared, rootfs
+from local.app import node_modules, prepared
+from local.app.node_modules import Wish
+from local.app.prepared import NONE, Prepared, prepare
 from local.failures import LocalFailure
+from local.function.sandbox import Sandbox
 from local.machine import architecture
-from local.mounts import Bind
-from local.node_modules import Wish
 from local.ports import free_ports
-from local.prepared import NONE, Prepared, prepare
-from local.sandbox import Sandbox
+from local.runtime_api import emulator
+from local.sandbox import rootfs
+from local.sandbox.mounts import Bind
 from tests.conformance.test_app_faults import function_url
 
 from .conftest import StartFunction, can_run, had
@@ -112,7 +114,7 @@ def test_who_says_none_is_only_told(layer_tree: Path, tmp_path: Path) -> None:
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of packages and builds that this test alone has. The runtimes stay where they are."""
     folder = tmp_path_factory.mktemp("cache")
-    for module in (node_modules, prepared.built):
+    for module in (node_modules, prepared.built_copy):
         monkeypatch.setattr(module, "CACHE", folder)
     return folder
 

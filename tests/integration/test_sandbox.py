@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from local import enclosure, smoke
-from local.bubblewrap import Bind
+from local import smoke
 from local.failures import LocalFailure
+from local.function.sandbox import Sandbox
 from local.ports import free_ports
-from local.sandbox import Sandbox
+from local.sandbox import enclosure
+from local.sandbox.bubblewrap import Bind
 
 from .conftest import StartFunction
 from .ends import all_gone, eventually, kill_driver, with_descendants
@@ -194,7 +195,7 @@ def test_nothing_is_left_after_stop(start_function: StartFunction, shell_layer: 
 DRIVER = """
 import json, sys
 from pathlib import Path
-from local.sandbox import Sandbox
+from local.function.sandbox import Sandbox
 with Sandbox(Path(sys.argv[1]), Path(sys.argv[2]), {"PORT": sys.argv[3]}) as function:
     function.invoke(b"set -m; sleep 600 >/dev/null 2>&1 &")
     limit = function.memory_limit.directory if function.memory_limit else ""
@@ -209,7 +210,8 @@ def test_nothing_is_left_when_the_driver_is_killed(sandbox_works: None, shell_la
 
 FORBIDDEN = """
 echo 0 >/proc/sys/user/max_user_namespaces && exec "$0" -c '
-from local import bubblewrap, machine
+from local import machine
+from local.sandbox import bubblewrap
 bubblewrap.command(machine.architecture())'
 """
 

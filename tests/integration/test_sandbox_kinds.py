@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from local import enclosure, plain_process
 from local.cache import CHECKOUT
-from local.cgroup import counter
 from local.failures import LocalFailure
+from local.function.sandbox import Reply, Sandbox
 from local.machine import architecture
-from local.mounts import Bind
 from local.ports import free_ports
 from local.processes import below
-from local.sandbox import Reply, Sandbox
+from local.sandbox import enclosure, plain_process
+from local.sandbox.cgroup import counter
+from local.sandbox.mounts import Bind
 
 from .apps import COMMAND, DETACHED, shell_app
 from .ends import all_gone, eventually, kill_driver
@@ -189,7 +189,7 @@ def test_stopping_tells_the_app_and_leaves_nothing(start: Start) -> None:
 DRIVER = """
 import json, sys
 from pathlib import Path
-from local.sandbox import Sandbox
+from local.function.sandbox import Sandbox
 with Sandbox(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])) as function:
     reply = function.invoke(sys.argv[4].encode())
     limit = function.memory_limit.directory if function.memory_limit else ""
@@ -247,7 +247,8 @@ def test_a_bind_is_seen_read_only_or_said_to_be_missing(start: Start, kind: str,
 
 CHOOSE = """
 from pathlib import Path
-from local import enclosure, machine
+from local import machine
+from local.sandbox import enclosure
 kind, _, reasons = enclosure.best(enclosure.Function(Path(), Path(), machine.architecture()))
 print(kind, *reasons, sep="\\n")
 """

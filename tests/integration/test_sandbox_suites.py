@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from layer.failures import LayerError
-from local import rootfs
 from local.failures import LocalFailure
+from local.sandbox import rootfs
 
 from .apps import COMMAND, shell_app
 from .conftest import StartFunction, chosen_architecture

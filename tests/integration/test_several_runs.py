@@ -17,12 +17,12 @@ import pytest
 import urllib3
 
 from local.cache import CHECKOUT
-from local.enclosure import Enclosure
-from local.gateway import Served
+from local.function.sandbox import Sandbox
+from local.function.streaming_sandbox import StreamingSandbox
+from local.gateway.server import Served
 from local.ports import free_ports
 from local.run import BUFFERED, STREAM, Options, running
-from local.sandbox import Sandbox
-from local.streaming_sandbox import StreamingSandbox
+from local.sandbox.enclosure import Enclosure
 from tests.fakes.children import child
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("sandbox_works")]

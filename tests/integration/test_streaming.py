@@ -17,11 +17,11 @@ import pytest
 import urllib3
 
 from local import smoke
-from local.gateway import Served
+from local.function.streaming_sandbox import StreamingSandbox
+from local.gateway.server import Served
 from local.ports import free_ports
 from local.run import Options, Running, running
 from local.sources import STREAMING
-from local.streaming_sandbox import StreamingSandbox
 from tests.fakes.children import child
 
 from .ends import all_gone, eventually, with_descendants

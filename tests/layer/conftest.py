@@ -11,8 +11,8 @@ import pytest
 
 from layer import build, recipe
 from layer.failures import LayerError
-from local import arm64, bubblewrap
 from local.failures import LocalFailure
+from local.sandbox import arm64, bubblewrap
 
 # What Lambda gives every function: the system's directories come first, and must not be used.
 LAMBDA_ENVIRONMENT = {

@@ -36,9 +36,9 @@ from typing import TypeVar
 import pytest
 
 from layer.failures import LayerError
-from local import enclosure
 from local.failures import LocalFailure
 from local.machine import architecture
+from local.sandbox import enclosure
 
 from .figures import Row, measured, written
 from .system import CHECKOUT, EXAMPLES, System, started

@@ -11,8 +11,8 @@ from typing import Any
 
 import urllib3
 
-from local.gateway import Served
-from local.prepared import AUTO
+from local.app.prepared import AUTO
+from local.gateway.server import Served
 from local.processes import below
 from local.run import BUFFERED, Options, running
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from layer.check import UNPACKED
+from local.app.prepared import Prepared, prepare
 from local.cache import CACHE
 from local.ports import free_ports
-from local.prepared import Prepared, prepare
 from local.run import layer_tree
 from local.sources import SOURCES
 from local.sources.values import Arrival, ClientRequest, Front

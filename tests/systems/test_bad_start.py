@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from local.app.prepared import NONE
 from local.failures import LocalFailure
 from local.ports import free_ports
-from local.prepared import NONE
 
 from .conftest import running_or_skipped
 from .system import started

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from layer.check import UNPACKED
+from local.app.prepared import Prepared, prepare
 from local.cache import CACHE
+from local.function.sandbox import Sandbox
 from local.ports import free_ports
-from local.prepared import Prepared, prepare
 from local.run import layer_tree
-from local.sandbox import Sandbox
 
 from .browser import Page, browser, different_lines
 from .conftest import Figures, examples, had

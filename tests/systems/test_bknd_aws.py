@@ -8,8 +8,8 @@ from contextlib import ExitStack
 import pytest
 
 from layer.check import UNPACKED
+from local.app.prepared import prepare
 from local.cache import CACHE
-from local.prepared import prepare
 from local.run import layer_tree
 
 from .browser import browser, different_lines

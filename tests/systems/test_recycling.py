@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from local import rootfs
 from local.cache import CACHE, once
 from local.machine import LOADERS, TRIPLETS, architecture
+from local.sandbox import rootfs
 from tests.fakes import Answer, BootstrapProcess, FakeRuntimeApi, start_bootstrap
 
 from .conftest import had

@@ -7,9 +7,9 @@ import socket
 from concurrent.futures import Future
 from typing import Any
 
-from local.environments import Outcome
-from local.gateway import Gateway, Served
-from local.sandbox import Reply
+from local.function.environments import Outcome
+from local.function.sandbox import Reply
+from local.gateway.server import Gateway, Served
 
 
 def done(outcome: Outcome) -> Future[Outcome]:

@@ -11,9 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any, NamedTuple
 
-from local.runtime_api_server import RuntimeApiServer
-from local.runtime_session import Answer, Session, TimedOut
-from local.sandbox import Reply
+from local.function.sandbox import Reply
+from local.runtime_api.server import RuntimeApiServer
+from local.runtime_api.session import Answer, Session, TimedOut
 
 PATIENCE_S = 30.0
 API = "/2018-06-01/runtime"

@@ -14,13 +14,12 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from local import certificate
-from local.environments import Outcome
 from local.failures import LocalFailure
-from local.gateway import HEAD_BYTES, Gateway, Served
+from local.function.environments import Outcome
+from local.function.sandbox import Reply
+from local.gateway.server import HEAD_BYTES, Gateway, Served, certificate
 from local.ports import free_ports, is_free
 from local.run import Options, open_gateway
-from local.sandbox import Reply
 from local.sources import SOURCES
 from runtime.invocation import PAYLOAD_LIMIT
 

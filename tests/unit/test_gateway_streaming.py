@@ -13,8 +13,8 @@ from queue import Queue
 
 import pytest
 
-from local.environments import Environments
-from local.gateway import Gateway, Served
+from local.function.environments import Environments
+from local.gateway.server import Gateway, Served
 from local.run import Options, parsed, streaming_environment
 from local.sources import SOURCES, STREAMING
 from local.sources.streamed import HTTP_INTEGRATION, PRELUDE_LIMIT, beginning, from_unstreamed

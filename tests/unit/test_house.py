@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -15,6 +16,7 @@ from runtime.dispatch import PLATFORM_VARIABLES
 
 ROOT = Path(__file__).parents[2]
 RUNTIME = ROOT / "runtime"
+LOCAL = ROOT / "local"
 
 # From the bottom up: a module imports from the lines above its own only. `events` is one layer as a whole.
 LAYERS = (
@@ -46,6 +48,27 @@ LAYERS = (
     {"main"},
 )
 SUBPACKAGES = ("web", "python", "javascript")
+# Of `local/`, where a room with a line of its own is one layer as a whole.
+LOCAL_LAYERS = (
+    {"failures"},
+    {"cache", "machine", "processes", "ports", "hosts"},
+    {"sandbox.linux", "sandbox.mounts", "sandbox.cgroup", "sandbox.rootfs", "sandbox.relocate"},
+    {"tools", "sandbox.arm64", "sandbox.freezer", "sandbox.memory_limit", "sandbox.namespaces"},
+    {"runtime_api.emulator", "sandbox.bubblewrap", "sandbox.plain_process"},
+    {"sandbox.enclosure"},
+    {"runtime_api.streamed_answer"},
+    {"runtime_api.session"},
+    {"runtime_api.server"},
+    {"app"},
+    {"function.app_port"},
+    {"function.sandbox"},
+    {"function.environments", "function.streaming_sandbox"},
+    {"sources"},
+    {"gateway"},
+    {"run"},
+    {"smoke"},
+)
+LOCAL_SUBPACKAGES = ("function", "runtime_api", "sandbox")
 # What `import runtime.main` may load besides our own modules. Each entry is compiled into the interpreter or is one
 # shared object; anything written in Python costs milliseconds of every cold start.
 START_BUDGET = {
@@ -68,44 +91,59 @@ def modules() -> list[Path]:
     return sorted(RUNTIME.rglob("*.py"))
 
 
-def layer_of(name: str) -> int:
-    return next(level for level, names in enumerate(LAYERS) if name in names)
+class House(NamedTuple):
+    """A package, its layers from the bottom up, and its rooms whose modules have layers of their own."""
+
+    root: Path
+    layers: tuple[set[str], ...]
+    subpackages: tuple[str, ...]
+
+    def layer_of(self, name: str) -> int:
+        return next(level for level, names in enumerate(self.layers) if name in names)
+
+    def known_name(self, dotted: tuple[str, ...]) -> str:
+        """How `layers` calls a module of the package: by one name, or by two in a subpackage."""
+        return ".".join(dotted[:2] if dotted[0] in self.subpackages else dotted[:1])
+
+    def own_name(self, path: Path) -> str:
+        """The module's name in `layers`."""
+        return self.known_name(path.relative_to(self.root).with_suffix("").parts).removesuffix(".__init__")
+
+    def imported(self, path: Path) -> set[str]:
+        """The names in `layers` of what a module imports, TYPE_CHECKING included."""
+        package = path.relative_to(self.root).parts[:-1]
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom) or not node.level:
+                continue
+            base = (*package[: len(package) - node.level + 1], *(node.module.split(".") if node.module else ()))
+            for alias in node.names:
+                candidates = [(*base, alias.name), base]
+                found |= {self.known_name(dotted) for dotted in candidates if dotted}
+        return found & set().union(*self.layers)
 
 
-def known_name(dotted: tuple[str, ...]) -> str:
-    """How LAYERS calls a module of the package: by one name, or by two in a subpackage."""
-    return ".".join(dotted[:2] if dotted[0] in SUBPACKAGES else dotted[:1])
+HOUSES = (House(RUNTIME, LAYERS, SUBPACKAGES), House(LOCAL, LOCAL_LAYERS, LOCAL_SUBPACKAGES))
 
 
-def own_name(path: Path) -> str:
-    """The module's name in LAYERS."""
-    return known_name(path.relative_to(RUNTIME).with_suffix("").parts)
-
-
-def imported_from_runtime(path: Path) -> set[str]:
-    """The names in LAYERS of what a module imports, TYPE_CHECKING included."""
-    package = path.relative_to(RUNTIME).parts[:-1]
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if not isinstance(node, ast.ImportFrom) or not node.level:
-            continue
-        base = (*package[: len(package) - node.level + 1], *(node.module.split(".") if node.module else ()))
-        for alias in node.names:
-            candidates = [(*base, alias.name), base]
-            found |= {known_name(dotted) for dotted in candidates if dotted}
-    return found & set().union(*LAYERS)
-
-
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(RUNTIME)))
-def test_imports_go_downward_only(path: Path) -> None:
-    own = own_name(path)
-    upward = {name for name in imported_from_runtime(path) if name != own and layer_of(name) >= layer_of(own)}
+@pytest.mark.parametrize(
+    ("house", "path"),
+    [(house, path) for house in HOUSES for path in sorted(house.root.rglob("*.py"))],
+    ids=lambda of: str(of.relative_to(ROOT)) if isinstance(of, Path) else "",
+)
+def test_imports_go_downward_only(house: House, path: Path) -> None:
+    own = house.own_name(path)
+    if own in (*house.subpackages, "__init__"):
+        assert own == "__init__" or not house.imported(path)
+        return
+    upward = {name for name in house.imported(path) if name != own and house.layer_of(name) >= house.layer_of(own)}
     assert upward == set()
 
 
-def test_every_module_has_its_layer() -> None:
-    names = {own_name(path).removesuffix(".__init__") for path in modules()}
-    assert names - set(SUBPACKAGES) == set().union(*LAYERS)
+@pytest.mark.parametrize("house", HOUSES, ids=lambda house: house.root.name)
+def test_every_module_has_its_layer(house: House) -> None:
+    names = {house.own_name(path) for path in house.root.rglob("*.py")} - {"__init__"}
+    assert names - set(house.subpackages) == set().union(*house.layers) - {"__init__"}
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(RUNTIME)))
@@ -245,6 +283,14 @@ def test_the_ways_name_functions_and_files_that_exist() -> None:
         if not is_file and inherited.get(name, name) not in defined and not name.startswith("make "):
             unknown.append(name)
     assert unknown == []
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_each_room_of_the_local_tools_is_named(page: str) -> None:
+    lines = [line for line in (ROOT / page).read_text().splitlines() if "`local/" in line and line.startswith("|")]
+    named = {name.removeprefix("local/") for line in lines for name in re.findall(r"`((?:local/)?\w+/)`", line)}
+    rooms = {f"{path.parent.name}/" for path in LOCAL.glob("*/__init__.py")}
+    assert named - {"local/", ""} == rooms
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(RUNTIME)))

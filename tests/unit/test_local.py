@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from local import bubblewrap, start_script
-from local.bubblewrap import Bind, Files
+from local.app import start_script
+from local.app.changes import Changes, snapshot
 from local.cache import once
-from local.changes import Changes, snapshot
-from local.display import BOOKKEEPING, JsonLines, readable
-from local.environments import Environments
 from local.failures import LocalFailure
-from local.gateway import Served
-from local.memory_limit import applicable
+from local.function.environments import Environments
+from local.function.sandbox import Reply
+from local.gateway.display import BOOKKEEPING, JsonLines, readable
+from local.gateway.server import Served
 from local.run import Options, parsed
-from local.sandbox import Reply
+from local.sandbox import bubblewrap
+from local.sandbox.bubblewrap import Bind, Files
+from local.sandbox.memory_limit import applicable
 
 
 def test_once_makes_a_thing_one_time_only(tmp_path: Path) -> None:

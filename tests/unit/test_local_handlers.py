@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from local import start_script
-from local.display import below
+from local.app import start_script
 from local.failures import LocalFailure
+from local.gateway.display import below
 from local.run import Options, handler_environment
 
 

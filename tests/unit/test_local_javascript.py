@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from local import javascript, start_script
+from local.app import javascript, start_script
+from local.app.javascript import SIGNS, Package
 from local.failures import LocalFailure
-from local.javascript import SIGNS, Package
 
 
 def app(folder: Path, files: dict[str, object]) -> Path:

@@ -13,7 +13,7 @@ import pytest
 from packaging.markers import default_environment
 
 from layer import markers
-from local import packages
+from local.app import python_packages
 from local.failures import LocalFailure
 from local.machine import architecture
 
@@ -87,7 +87,7 @@ def app(tmp_path: Path) -> Path:
 @pytest.fixture
 def kept(offers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where packages are installed; pip gets them from ``offers`` alone."""
-    monkeypatch.setattr(packages, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(python_packages, "CACHE", tmp_path / "cache")
     for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(offers), "PIP_CONFIG_FILE": "/dev/null"}.items():
         monkeypatch.setenv(name, value)
     return tmp_path / "cache/apps"
@@ -104,7 +104,7 @@ def test_what_the_layers_python_needs_is_installed_and_nothing_else(
 ) -> None:
     (app / "requirements.txt").write_text(requirements)
     (tmp_path / "layer").mkdir()  # without a Python: Fairlead's own is meant
-    folder = packages.ensure(app, tmp_path / "layer", target)
+    folder = python_packages.ensure(app, tmp_path / "layer", target)
     assert installed(folder) == expected
     assert folder is not None
     assert folder.name.endswith(f"-{target}-3.13")
@@ -113,23 +113,23 @@ def test_what_the_layers_python_needs_is_installed_and_nothing_else(
 def test_an_included_file_that_has_changed_is_installed_again(app: Path, kept: Path, tmp_path: Path) -> None:
     (app / "requirements.txt").write_text("-r more.txt\n")
     (tmp_path / "layer").mkdir()
-    assert installed(packages.ensure(app, tmp_path / "layer", "x86_64")) == {"audioop-lts"}
+    assert installed(python_packages.ensure(app, tmp_path / "layer", "x86_64")) == {"audioop-lts"}
     (app / "more.txt").write_text("inner-old\n")
-    assert installed(packages.ensure(app, tmp_path / "layer", "x86_64")) == {"inner-old"}
+    assert installed(python_packages.ensure(app, tmp_path / "layer", "x86_64")) == {"inner-old"}
 
 
 def test_a_package_that_does_not_run_on_the_layers_python_is_refused(app: Path, kept: Path, tmp_path: Path) -> None:
     (app / "requirements.txt").write_text("tomli\n")
     (tmp_path / "layer").mkdir()
     with pytest.raises(LocalFailure, match=r"requires a different Python: 3\.13\.0 not in '<3\.12'"):
-        packages.ensure(app, tmp_path / "layer", "x86_64")
+        python_packages.ensure(app, tmp_path / "layer", "x86_64")
 
 
 def test_a_package_that_nobody_has_is_named(app: Path, kept: Path, tmp_path: Path) -> None:
     (app / "requirements.txt").write_text("nobody-has-this\n")
     (tmp_path / "layer").mkdir()
     with pytest.raises(LocalFailure, match=r"pip could not install .*requirements\.txt:\n.*nobody-has-this"):
-        packages.ensure(app, tmp_path / "layer", "x86_64")
+        python_packages.ensure(app, tmp_path / "layer", "x86_64")
 
 
 def test_a_layer_on_another_python_is_asked_which(app: Path, kept: Path, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_layer_on_another_python_is_asked_which(app: Path, kept: Path, tmp_pat
     layer = layer_with(tmp_path, f'exec {sys.executable} "$@"')
     (app / "requirements.txt").write_text('tomli; python_version < "3.12"\nouter')
     mine = default_environment()
-    folder = packages.ensure(app, layer, architecture())
+    folder = python_packages.ensure(app, layer, architecture())
     assert folder is not None
     assert folder.name.endswith(f"-{mine['python_version']}")
     expected = {name for name in ("inner-new", "inner-old") if (name == "inner-new") == (sys.version_info >= (3, 13))}
@@ -150,7 +150,7 @@ def test_a_python_of_the_layer_that_does_not_start_is_said(app: Path, kept: Path
     layer = layer_with(tmp_path, "echo 'no such loader' >&2; exit 127")
     (app / "requirements.txt").write_text("")
     with pytest.raises(LocalFailure, match="the layer's Python does not start: no such loader"):
-        packages.ensure(app, layer, architecture())
+        python_packages.ensure(app, layer, architecture())
 
 
 def layer_with(folder: Path, python: str) -> Path:
@@ -182,7 +182,7 @@ def test_fairleads_own_python_says_what_is_taken_for_granted_of_it() -> None:
         layer = build.ensure(architecture())
     except LayerError as failure:
         pytest.skip(str(failure))
-    found = packages.interpreter(layer, architecture()).markers
+    found = python_packages.interpreter(layer, architecture()).markers
     patch = {name: found[name] for name in ("implementation_version", "python_full_version")}
     assert found == {**markers.environment(architecture()), **patch}
     assert all(version.startswith(f"{markers.PYTHON}.") for version in patch.values())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local.relocated import compose, moved, relocated
+from local.sandbox.relocate import compose, moved, relocated
 
 TEXTS = {
     "a program": (b"exec /opt/fairlead/bin/python3 -m app", b"exec OPT/fairlead/bin/python3 -m app"),
@@ -81,7 +81,7 @@ def test_what_is_no_file_is_left_out(app: Path, tmp_path: Path) -> None:
 
 
 def test_a_layer_of_scripts_is_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("local.relocated.CACHE", tmp_path / "cache")
+    monkeypatch.setattr("local.sandbox.relocate.CACHE", tmp_path / "cache")
     layer = tmp_path / "layer"
     for name in ("bin", "fairlead/lib", "fairlead/bin"):
         (layer / name).mkdir(parents=True)

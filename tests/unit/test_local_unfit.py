@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from local import prepared
+from local.app import prepared
+from local.app.prepared import Prepared
 from local.machine import architecture
-from local.mounts import Bind
-from local.prepared import Prepared
+from local.sandbox.mounts import Bind
 from tests.layer.small_elf import library, program
 
 HERE, OTHER = (architecture(), {"x86_64": "arm64", "arm64": "x86_64"}[architecture()])

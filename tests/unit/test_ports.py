@@ -12,13 +12,13 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from local import app_port
-from local.app_port import AppPort, named_port
 from local.cache import CHECKOUT
 from local.failures import LocalFailure
+from local.function import app_port
+from local.function.app_port import AppPort, named_port
+from local.function.sandbox import Reply, Sandbox, init_error
 from local.ports import free_ports, hold, hold_free, is_free, is_listening, listening_ports, loopback_address
 from local.run import Options, open_gateway
-from local.sandbox import Reply, Sandbox, init_error
 
 from .fixed_function import Function
 

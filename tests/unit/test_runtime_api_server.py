@@ -13,8 +13,8 @@ import h11
 import pytest
 
 from local.failures import LocalFailure
-from local.runtime_session import exit_words
-from local.streamed_answer import AnswerCut, ClientGone, StreamedAnswer
+from local.runtime_api.session import exit_words
+from local.runtime_api.streamed_answer import AnswerCut, ClientGone, StreamedAnswer
 from runtime.invocation import PAYLOAD_LIMIT
 
 from .scripted_runtime import HTTP_INTEGRATION, PATIENCE_S, Invoking, Said, ScriptedFunction, ScriptedRuntime

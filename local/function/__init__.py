@@ -1,0 +1,1 @@
+"""Functions in their sandboxes: one, and several side by side."""

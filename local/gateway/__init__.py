@@ -1,0 +1,1 @@
+"""The HTTP server for the browser, and what it says to the developer."""

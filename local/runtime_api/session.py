@@ -1,0 +1,310 @@
+"""What the Runtime API allows when, without a socket: one runtime process from its start to its end.
+
+Two sides meet here. The runtime's requests come in threads of the server: ``next``, ``begin_answer``, ... The platform
+is whoever calls ``invoke``. https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from typing import NamedTuple
+
+from runtime.invocation import PAYLOAD_LIMIT, Invocation
+
+from ..failures import LocalFailure
+from .streamed_answer import TOO_LARGE, TRUNCATED, StreamedAnswer, error_document
+
+ARN = "arn:aws:lambda:us-east-1:012345678912:function:test_function"
+# A runtime asks for its next invocation within a millisecond of its answer. Waiting for that keeps a client that asks
+# again at once in this environment; who still works by then is not waited for.
+SETTLE_S = 0.2
+EXITED = "Runtime.ExitError"
+
+
+class Answer(NamedTuple):
+    """What an invocation ends with, as the emulator words it; ``stream``: what it begins to be answered with."""
+
+    status: int
+    body: bytes
+    stream: StreamedAnswer | None = None
+
+
+class Refusal(Exception):
+    """What the runtime's request is answered with when it is against the rules, or too large."""
+
+    def __init__(self, status: int, error_type: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error_type = error_type
+
+
+class Gone(Exception):
+    """The runtime will not get an answer to this request: it has ended, or asked again."""
+
+
+class TimedOut(Exception):
+    """The function has had its time, and the process must end; ``answer`` is what the invocation ends with."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.body.decode())
+        self.answer = answer
+
+
+class Session:
+    """One runtime process. Its states: ``init``, ``idle``, ``busy``, ``answering``, ``answered``, ``idle``, and so on.
+
+    ``broken`` is the end: what was answered made no sense, and ``next`` is refused from then on.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._state = "init"
+        self._to_hand_over: Invocation | None = None
+        self._invocation: Invocation | None = None  # until it is over: answered, and the next one asked for
+        self._answer: Answer | None = None
+        self._init_error: bytes | None = None
+        self._exit: str | None = None  # how the process ended
+        self._is_leaving = False  # it has ended, and what it sent may still be read
+        self._is_stopped = False
+        self._was_refused = False
+        self._poller = 0  # the request for the next invocation that counts: the last one
+        self._extensions: dict[str, str] = {}  # identifier: name
+        self._listening: set[str] = set()
+
+    # The runtime's side
+
+    def next(self) -> Invocation:
+        """The next invocation, when there is one. An unanswered one is given again, as the emulator does."""
+        with self._changed:
+            if self._state in ("answering", "broken") or self._init_error is not None:
+                self._was_refused = True
+                raise self._wrong_state()
+            if self._state == "busy" and self._invocation:
+                return self._invocation
+            self._poller += 1
+            number = self._poller
+            self._go("idle")
+            self._invocation = None
+            self._changed.wait_for(lambda: self._to_hand_over or self._poller != number or self._is_leaving)
+            if self._poller != number or not self._to_hand_over:
+                raise Gone
+            self._invocation, self._to_hand_over = self._to_hand_over, None
+            self._go("busy")
+            return self._invocation
+
+    def begin_answer(self, request_id: str, invocation_id: str = "") -> None:
+        """Raises ``Refusal`` unless that is the invocation to be answered now."""
+        with self._changed:
+            invocation = self._invocation
+            if invocation is None or request_id != invocation.request_id:
+                raise Refusal(400, "InvalidRequestID", "Invalid request ID")
+            if invocation_id not in ("", invocation.invocation_id):  # the nonce against answers that come late
+                raise Refusal(400, "InvalidInvocationID", "Invalid invocation ID")
+            if self._state != "busy":
+                raise self._wrong_state()
+            self._go("answering")
+
+    def answer(self, body: bytes) -> None:
+        """The whole answer, or the document of an error."""
+        self._conclude(Answer(200, body))
+
+    def answer_is_too_large(self, size: int) -> Refusal:
+        """What both sides are told then."""
+        words = f"Response payload size ({size} bytes) exceeded maximum allowed payload size ({PAYLOAD_LIMIT} bytes)."
+        self._conclude(Answer(200, error_document(TOO_LARGE, words)))
+        return Refusal(413, "RequestEntityTooLarge", words)
+
+    def answer_has_a_wrong_mode(self, mode: str) -> Refusal:
+        """The same for a value of the response mode's header that does not exist."""
+        words = f"invalid value {mode!r} of Lambda-Runtime-Function-Response-Mode: streaming, or no such header"
+        self._break(error_document("Runtime.InvalidResponseModeHeader", words))
+        return Refusal(400, "InvalidFunctionResponseMode", words)
+
+    def answer_is_streamed(self, stream: StreamedAnswer) -> None:
+        """It has begun."""
+        with self._changed:
+            self._answer = Answer(200, b"", stream)
+            self._changed.notify_all()
+
+    def stream_has_ended(self, failure: bytes | None) -> None:
+        """Properly, be it with the document of an error."""
+        self._conclude(Answer(200, failure or b""))
+
+    def stream_was_cut(self, failure: bytes | None) -> None:
+        """By the runtime, with the error that this is; or, without one, because nobody wants the rest."""
+        if failure is None:
+            self._conclude(Answer(200, b""))
+        else:
+            self._break(failure)
+
+    def answer_broke_off(self) -> None:
+        """An answer in one piece of which the end is missing."""
+        self._break(error_document(TRUNCATED, "the runtime closed its connection in the middle of the answer"))
+
+    def fail_init(self, body: bytes) -> None:
+        """The runtime cannot start."""
+        with self._changed:
+            if self._state != "init" or self._init_error is not None:
+                raise self._wrong_state()
+            self._init_error = body
+            self._changed.notify_all()
+
+    def register(self, name: str, events: list[str]) -> str:
+        """The identifier of a new internal extension."""
+        with self._changed:
+            if not name:
+                raise Refusal(400, "Extension.InvalidExtensionName", "Lambda-Extension-Name is missing")
+            if self._state != "init":
+                raise Refusal(403, "Extension.RegistrationClosed", "Extension registration is closed")
+            if name in self._extensions.values():
+                raise Refusal(403, "Extension.AlreadyRegistered", f"Extension {name} is registered already")
+            if events:  # Managed Instances refuse every event to an internal extension, and everybody SHUTDOWN
+                raise Refusal(403, "Extension.InvalidEventType", f"No events for internal extensions: {events}")
+            identifier = str(uuid.uuid4())
+            self._extensions[identifier] = name
+            return identifier
+
+    def next_event(self, identifier: str) -> None:
+        """Waits until the runtime has ended: no event is for an internal extension."""
+        with self._changed:
+            if identifier not in self._extensions:
+                raise Refusal(403, "Extension.UnknownExtensionIdentifier", "Unknown extension identifier")
+            self._listening.add(identifier)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._is_leaving)
+            raise Gone
+
+    # The platform's side
+
+    @property
+    def has_extension(self) -> bool:
+        """Whether the runtime gets a SIGTERM and some time before it is killed."""
+        return bool(self._extensions)
+
+    def invoke(self, payload: bytes, timeout_s: float, on_answer: Callable[[Answer], object]) -> Answer:
+        """What the invocation ends with; back when the runtime has asked for the next one, or has ended.
+
+        ``on_answer`` gets the answer that is there earlier: one that is streamed as soon as it begins, one that the
+        runtime still works after as soon as that is noticed. ``timeout_s`` is for the rest of the start, and again for
+        the invocation. Raises ``TimedOut``, and ``LocalFailure`` when ``stop`` was called.
+        """
+        timed_out = Answer(200, b"Task timed out after %.2f seconds" % timeout_s)
+        if not self._await(timeout_s, self._is_ready):
+            if self._exit is None:
+                raise TimedOut(timed_out)
+            return Answer(502, self._init_error or b"")
+        until = time.monotonic() + timeout_s
+        invocation = self._hand_over(payload, timeout_s)
+        if not self._await(timeout_s, lambda: self._answer is not None) and self._exit is None:
+            raise TimedOut(timed_out)
+        begun = self._answer
+        if begun and (begun.stream or not self._await(SETTLE_S, self._is_over)):
+            on_answer(begun)
+        is_over = self._await(until - time.monotonic(), self._is_over)
+        return self._outcome(invocation, timed_out, is_over)
+
+    def leave(self) -> None:
+        """The process has ended: whoever waits for something to be sent to it need not wait. Then ``end``."""
+        with self._changed:
+            self._is_leaving = True
+            self._changed.notify_all()
+
+    def end(self, status: int) -> None:
+        """The process has ended, with this status as a shell has it, and all that it sent has been read."""
+        with self._changed:
+            self._is_leaving = True
+            self._exit = exit_words(status)
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Nobody is to be invoked any more: who waits in ``invoke`` gets a ``LocalFailure``."""
+        with self._changed:
+            self._is_stopped = self._is_leaving = True
+            self._changed.notify_all()
+            stream = self._answer.stream if self._answer else None
+        if stream:
+            stream.interrupt()
+
+    def _is_ready(self) -> bool:
+        # Registered and not listening, an extension keeps the init from its end.
+        return self._state == "idle" and self._extensions.keys() <= self._listening
+
+    def _is_over(self) -> bool:
+        return self._state == "idle" and self._to_hand_over is None
+
+    def _await(self, timeout_s: float, what: Callable[[], bool]) -> bool:
+        """Whether ``what`` came true in this time and before the process ended."""
+        with self._changed:
+            self._changed.wait_for(lambda: what() or self._exit is not None or self._is_stopped, max(timeout_s, 0))
+            if self._is_stopped:
+                raise LocalFailure("the function was stopped")
+            return what()
+
+    def _hand_over(self, payload: bytes, timeout_s: float) -> Invocation:
+        now = time.time()
+        request_id = str(uuid.uuid4())
+        invocation = Invocation(
+            request_id,
+            payload,
+            int((now + timeout_s) * 1000),
+            ARN,
+            trace_id=f"Root=1-{int(now):08x}-{uuid.uuid4().hex[:24]};Parent={uuid.uuid4().hex[:16]};Sampled=0",
+            invocation_id=str(uuid.uuid4()),
+        )
+        with self._changed:
+            self._answer = None
+            self._to_hand_over = invocation
+            self._changed.notify_all()
+        return invocation
+
+    def _outcome(self, invocation: Invocation, timed_out: Answer, is_over: bool) -> Answer:
+        with self._changed:
+            answer = self._answer
+            is_streaming = bool(answer and answer.stream)
+            if self._exit is not None and (answer is None or is_streaming or self._state == "broken"):
+                # Of both reasons, the one that came first.
+                return answer if answer and not is_streaming and self._was_refused else self._crash(invocation)
+            if is_over or self._exit is not None:
+                assert answer is not None
+                return answer
+        raise TimedOut(timed_out if answer is None or is_streaming else answer)
+
+    def _crash(self, invocation: Invocation) -> Answer:
+        return Answer(502, error_document(EXITED, f"RequestId: {invocation.request_id} Error: {self._exit}"))
+
+    def _conclude(self, answer: Answer) -> None:
+        with self._changed:
+            self._answer = answer
+            self._go("answered")
+
+    def _break(self, failure: bytes) -> None:
+        with self._changed:
+            self._answer = Answer(200, failure)
+            self._go("broken")
+
+    def _go(self, state: str) -> None:
+        self._state = state
+        self._changed.notify_all()
+
+    def _wrong_state(self) -> Refusal:
+        return Refusal(403, "InvalidStateTransition", f"Transition from {self._state} is not allowed")
+
+
+def exit_words(status: int) -> str:
+    """How a process ended, by its status as a shell has it, as the emulator says it."""
+    if status > 128:
+        name = signal.strsignal(status - 128)
+        return f"Runtime exited with error: signal: {name.lower() if name else status - 128}"
+    if status:
+        return f"Runtime exited with error: exit status {status}"
+    return "Runtime exited without providing a reason"
+
+
+def refusal_document(refusal: Refusal) -> bytes:
+    """The body of a refusal."""
+    return json.dumps({"errorMessage": str(refusal), "errorType": refusal.error_type}).encode()

@@ -1,0 +1,148 @@
+"""``python -m local.sandbox.plain_process --info-fd N PLAN COMMAND...``: no sandbox, but everything ends all the same.
+
+Without namespaces the emulator and the function are ordinary processes of this machine. Nothing is at ``/opt`` and
+``/var/task``: the layer is used from where it lies, and where the app's scripts and variables name these paths, they
+get those of this machine. This program stays the parent of all, of those that leave their group or session too, and
+ends them when it is told to or its own parent ends. Against SIGKILL of this very program nothing helps here; a process
+namespace would.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..cache import CACHE
+from ..processes import below
+from . import linux
+from .mounts import TASK_ROOT, Bind
+from .namespaces import become, info_fd, tell
+from .relocate import BOOTSTRAP, compose, moved, relocated
+
+NOTICE = (
+    "there is no sandbox: the app runs as an ordinary process, with this machine's files, libraries and user, and the "
+    "layer is not at /opt but where it lies"
+)
+
+
+def command() -> list[str]:
+    """The start of a command line that takes ``arguments``."""
+    return [sys.executable, "-m", "local.sandbox.plain_process"]
+
+
+def bootstrap(layer: Path) -> Path:
+    """The layer's, of a copy that runs from where it lies."""
+    return relocated(layer) / BOOTSTRAP
+
+
+def arguments(layer: Path, task: Path, environment: Mapping[str, str], binds: Sequence[Bind] = ()) -> list[str]:
+    """What is told to this program; the command to run comes after it.
+
+    Of ``binds`` those below ``/var/task`` are seen.
+    """
+    plan = {
+        "parent": os.getpid(),
+        # The system's directories of Lambda are not those of this machine.
+        "environment": {name: value for name, value in environment.items() if name != "LD_LIBRARY_PATH"},
+        "opt": str(relocated(layer)),
+        "task": str(task),
+        "inside": {name: str(bind.source) for bind in binds if (name := place(bind))},
+    }
+    return [json.dumps(plan)]
+
+
+def place(bind: Bind) -> str:
+    """Where ``bind`` is seen, relative to the app's folder; "" when it is nowhere: that would take a mount."""
+    return bind.target.removeprefix(f"{TASK_ROOT}/") if bind.target.startswith(f"{TASK_ROOT}/") else ""
+
+
+def _where_programs_run() -> str | None:
+    """A directory for a copy of the app's folder, whose scripts are executed; None: the usual one."""
+    if not os.statvfs(tempfile.gettempdir()).f_flag & os.ST_NOEXEC:
+        return None
+    (CACHE / "tmp").mkdir(parents=True, exist_ok=True)
+    return str(CACHE / "tmp")
+
+
+def _settle(plan: dict[str, Any], paths: Path) -> None:
+    """Give the function its folder and its variables, with what stands for ``/opt`` and ``/var/task`` in ``paths``."""
+    # By a name without blanks, which unquoted words of scripts may be replaced by.
+    opt, task = paths / "opt", paths / "task"
+    opt.symlink_to(plan["opt"])
+    inside = {name: Path(source) for name, source in plan["inside"].items()}
+    plan["directory"] = str(compose(Path(plan["task"]), task, str(opt), inside))
+    variables = {
+        name: os.fsdecode(moved(os.fsencode(value), str(opt), plan["directory"]))
+        for name, value in plan["environment"].items()
+    }
+    # The layer's programs before the machine's. A layer without a Python needs one that is new enough for the runtime:
+    # that of this program is, and the first on the developer's PATH need not be.
+    own = (str(opt / "bin"), str(Path(sys.executable).parent))
+    path = (*own, variables.get("PATH", ""), os.environ.get("PATH", os.defpath))
+    plan["environment"] = {**variables, "PATH": os.pathsep.join(filter(None, path))}
+
+
+# Waited for instead of handled: nothing then happens between two lines of this program.
+SIGNALS = (signal.SIGTERM, signal.SIGCHLD)
+
+
+def main(arguments: Sequence[str]) -> int:
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    info, (text, *command) = info_fd(arguments)
+    plan = json.loads(text)
+    linux.signal_at_death_of(plan["parent"], signal.SIGTERM)
+    linux.adopt_orphans()
+    with (
+        tempfile.TemporaryDirectory(prefix="fairlead-") as temporary,
+        tempfile.TemporaryDirectory(prefix="fairlead-paths-", dir=_where_programs_run()) as paths,
+    ):
+        plan["environment"]["TMPDIR"] = temporary
+        _settle(plan, Path(paths))
+        child = os.fork()
+        if child == 0:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            become(command, plan)
+        tell(info, os.getpid())
+        status = _ended(child)
+        _end_all()
+    return status
+
+
+def _ended(child: int) -> int:
+    """The exit status of ``child`` when it has ended, or what a shell would say when this program was told to end."""
+    while signal.sigwait(SIGNALS) != signal.SIGTERM:
+        while (reaped := _reap_one())[0]:
+            if reaped[0] == child:
+                return abs(os.waitstatus_to_exitcode(reaped[1]))
+    return 128 + signal.SIGTERM
+
+
+def _reap_one() -> tuple[int, int]:
+    try:
+        return os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return 0, 0
+
+
+def _end_all() -> None:
+    """Kill, and wait, until nothing is left: what a killed process leaves behind becomes ours."""
+    while True:
+        for pid in below(os.getpid()):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        try:
+            os.wait()
+        except ChildProcessError:
+            return
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
