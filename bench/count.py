@@ -37,8 +37,7 @@ from runtime.runtime_api import RuntimeApi
 from runtime.waiting import run_blocking
 from runtime.web.app_client import OwnedApp
 from runtime.web.middleware import HandlerFactory, hooks_of
-
-from .cases import function_url
+from tests.events import function_url
 
 if TYPE_CHECKING:
     from runtime.loop import Handler

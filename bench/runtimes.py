@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from local.cache import CACHE, once
+from tests.events import function_url
 
 from . import contestants, document, machine, tables
 from .build import build
-from .cases import function_url
 from .compare import DOCS, say
 from .contestants import Contestant
 from .failures import BenchError, output_of, status

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any, NamedTuple
 
-from bench.cases import function_url
+from tests.events import function_url
 
 BATCH_SOURCES = ("aws:sqs", "aws:kinesis", "aws:dynamodb", "aws:kafka")
 OTHER_SOURCES = ("aws:sns", "aws:s3", "")  # the last one is a direct invoke

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.cases import function_url
 from runtime.web.app_process import read_record, start_time
+from tests.events import function_url
 from tests.fakes import WAIT_SECONDS, BootstrapProcess, FakeRuntimeApi, app, is_running, start_bootstrap
 from tests.fakes.bash import KEPT_BY_BASH, OF_BASH, own_names
 from tests.fakes.children import child, killed_at_the_end

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.cases import binary, function_url, prose
 from layer.failures import LayerError
 from local import machine, tools
 from local.failures import LocalFailure
+from tests.events import binary, function_url, prose
 from tests.fakes import BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
 from tests.fakes.process import free_port
 

@@ -16,7 +16,7 @@ from typing import Any
 import brotli
 import pytest
 
-from bench.cases import function_url
+from tests.events import function_url
 from tests.fakes import BootstrapProcess, FakeRuntimeApi, start_bootstrap
 from tests.fakes.process import CHECKOUT
 

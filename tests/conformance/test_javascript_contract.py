@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from bench.cases import function_url
 from layer import runtimes
 from layer.failures import LayerError
 from local import machine
+from tests.events import function_url
 from tests.fakes import Answer, BootstrapProcess, FakeRuntimeApi, start_bootstrap
 
 Start = Callable[..., BootstrapProcess]

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bench.cases import function_url, rest_api
+from tests.events import function_url, rest_api
 from tests.fakes import Answer, BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
 from tests.fakes.process import free_port
 from tests.fakes.wire import Reply, Wire

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cases import function_url
+from tests.events import function_url
 from tests.fakes import WAIT_SECONDS, BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
 from tests.fakes.wire import Reply
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.cases import function_url
+from tests.events import function_url
 from tests.fakes import BootstrapProcess, FakeRuntimeApi
 from tests.fakes.wire import Reply, Wire
 

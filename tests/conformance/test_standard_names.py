@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bench.cases import function_url
 from runtime.standard import BUILT_IN_EVERYWHERE, LOADED_BY_MANAGED_RUNTIME
+from tests.events import function_url
 from tests.fakes import BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
 from tests.fakes.process import CHECKOUT
 from tests.fakes.wire import Reply

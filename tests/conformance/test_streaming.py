@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from bench.cases import function_url, rest_api
+from tests.events import function_url, rest_api
 from tests.fakes import Answer, BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
 from tests.fakes.runtime_api import WAIT_SECONDS
 from tests.fakes.wire import RecordedRequest, Reply, Wire

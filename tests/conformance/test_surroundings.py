@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from bench.cases import function_url
+from tests.events import function_url
 from tests.fakes import Answer, BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
 from tests.fakes.process import APPS, PYTHON, free_port
 from tests.fakes.runtime_api import TRACE_ID, WAIT_SECONDS

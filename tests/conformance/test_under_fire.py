@@ -22,11 +22,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bench.cases import function_url
 from runtime.connection import Connection
 from runtime.logs import Log
 from runtime.web.app_process import AppProcess, start_time
 from runtime.web.shared_app import AppOwner, Board
+from tests.events import function_url
 from tests.fakes import Answer, BootstrapProcess, FakeRuntimeApi, app, is_running, start_bootstrap
 from tests.fakes.process import CHECKOUT, PYTHON, free_port
 

@@ -20,10 +20,10 @@ from typing import Any
 
 import pytest
 
-from bench.cases import function_url, rest_api
 from runtime.config import Config
 from runtime.errors import InitFault
 from runtime.python.callable_mode import interface_of
+from tests.events import function_url, rest_api
 from tests.fakes import Answer, BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
 from tests.fakes.gate import Gate
 from tests.fakes.inspection import wait_asleep

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bench.cases import function_url, rest_api
+from tests.events import function_url, rest_api
 
 LAMBDA = "aws-lambda-ric"  # Lambda's own client, on Node
 ENGINES = ("node", "bun", "deno")

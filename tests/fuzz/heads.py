@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 
 from hypothesis import strategies as st
 
-from bench.cases import function_url
+from tests.events import function_url
 from tests.fakes import Answer, BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
 from tests.fakes.process import CHECKOUT
 

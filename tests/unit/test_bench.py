@@ -21,7 +21,7 @@ import pytest
 
 from bench import contestants, document, equality, machine, managed, plot, ratios, tables
 from bench.build import build
-from bench.cases import FIRST_BYTE, PER_SECOND, SUITES, WEB, Case, Suite, function_url, rest_api
+from bench.cases import FIRST_BYTE, PER_SECOND, SUITES, WEB, Case, Suite
 from bench.contestants import Contestant
 from bench.failures import BenchError
 from bench.machine import Memory
@@ -29,6 +29,7 @@ from bench.session import Options, Phase, Session, in_order
 from bench.warm import Sample, Warm
 from runtime.events import detect
 from runtime.invocation import PAYLOAD_LIMIT
+from tests.events import function_url, rest_api
 from tests.fakes.children import killed_at_the_end
 
 CASES = [case for suite in SUITES for case in suite.cases]

@@ -158,6 +158,17 @@ def test_imports_inside_the_runtime_are_relative(path: Path) -> None:
     assert names.isdisjoint({"runtime", "fairlead", "local", "layer"})
 
 
+def test_the_tests_take_nothing_from_the_measurements() -> None:
+    """Those of the measurements themselves apart; what both need is in `tests/`."""
+    own = {"test_bench.py", "test_count.py"}
+    importing = {
+        path.name
+        for path in (ROOT / "tests").rglob("*.py")
+        if re.search(r"^\s*(from|import) bench\b", path.read_text(), re.MULTILINE)
+    }
+    assert importing == own
+
+
 # Before the function's folders are in the path, or where they never are.
 IMPORTS_BEFORE_USER_CODE = {"main.py", "config.py", "dispatch.py"}
 

@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.cases import rest_api
 from runtime.errors import InvocationFault
 from runtime.events import FORMATS, TRIGGER, EventOptions, binary, detect, event_of, large_body
 from runtime.invocation import Invocation
 from runtime.json_codec import loads
 from runtime.python.web_callable import Current
+from tests.events import rest_api
 
 DATA = Path(__file__).parents[1] / "data" / "events"
 OPTIONS = EventOptions()
