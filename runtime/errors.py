@@ -1,8 +1,8 @@
 """Everything that can go wrong, sorted by what becomes of it: each class has exactly one fate.
 
 ==================  ==========================================================================================
-``InitFault``       posted as the init error, then the process exits non-zero
-``SnapshotFault``   the same, or as the restore error, and the exit status says which
+``InitFault``       posted as the init error, then the process exits with its ``exit_code``, which is not 0
+``SnapshotFault``   the same, or posted as the restore error
 ``InvocationFault`` the invocation is answered with it (an HTTP status or an invocation error), the loop goes on
 ``FunctionFailed``  the same, and never as an HTTP status
 ``AppLost``         the same, and the app is started again
@@ -39,13 +39,16 @@ class Fault(Exception):
 class InitFault(Fault):
     """The function cannot be started as it is configured or built."""
 
+    exit_code = 1
+
 
 class SnapshotFault(InitFault):
-    """A hook around a snapshot (SnapStart) has failed. The process exits with ``exit_code``."""
+    """A hook before a snapshot (SnapStart) has failed, or one after the restore. 64 and 65 are Lambda's statuses."""
 
-    def __init__(self, error_type: str, message: str, exit_code: int, detail: str = "") -> None:
-        super().__init__(error_type, message, detail)
-        self.exit_code = exit_code
+    def __init__(self, error_type: str, message: str, was_restored: bool) -> None:
+        super().__init__(error_type, message)
+        self.was_restored = was_restored
+        self.exit_code = 65 if was_restored else 64
 
 
 class InvocationFault(Fault):
@@ -114,6 +117,9 @@ class AppTimeout(AppLost):
 
 class EnvironmentLost(AppLost):
     """The app cannot be brought back: the invocation is reported, then the process exits for a fresh environment."""
+
+    exit_code: int | None = None
+    """With which the user's code has ended the process. None: it has not, and the reason is logged."""
 
 
 class ClientGone(Exception):

@@ -1,13 +1,17 @@
-"""The loop: one invocation at a time, each answered exactly once."""
+"""The loop: one invocation at a time, each answered exactly once. And its end by a signal."""
 
 from __future__ import annotations
 
+import _thread
+import posix
+
 from .errors import EnvironmentLost, InvocationFault
 from .invocation import Result, StreamedResult
+from .standard import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
     from typing import Any, Protocol
 
     from .invocation import Invocation
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 
         def after_response(self) -> Coroutine[Any, Any, None] | None:
             """Does what is left to do once the invocation is answered. Raises ``EnvironmentLost``."""
+
+
+ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 async def serve(api: RuntimeApi, handler: Handler) -> None:
@@ -46,3 +53,19 @@ async def serve_one(api: RuntimeApi, handler: Handler, invocation: Invocation) -
             raise
     else:  # outside of the try: once a response has begun, failure can no longer be reported
         await api.respond(invocation, result)
+
+
+def end_with_signals(endings: Sequence[Callable[[], None]]) -> None:
+    """Let SIGTERM (the platform's, before an environment ends) and SIGINT (Ctrl-C) do ``endings``, then exit with 0.
+
+    Both have to be blocked. A thread waits for them, since a Python signal handler would run between two bytecodes of
+    the main thread only: a signal that comes a moment before that blocks in next would wait there with it, for hours.
+    """
+
+    def wait() -> None:
+        signal.sigwait(ENDING)
+        for end in endings:
+            end()
+        posix._exit(0)
+
+    _thread.start_new_thread(wait, ())

@@ -1,4 +1,10 @@
-"""The composition root: configuration -> app -> Runtime API -> loop, and the exit code.
+"""The composition root and the one start-up: configuration -> mode -> Runtime API -> loop, and the exit status.
+
+A ``Mode`` is what is served: an app that is a process (web/mode.py), or a function in this one (python/mode.py)::
+
+    start            the app is started, or this interpreter is made the user's
+    handler          the app is ready, or the user's module is imported
+    end              before this process ends, whatever has happened
 
 Exits 0 after SIGTERM or SIGINT, 64 or 65 when a snapshot fails, what a Python handler exits with, and 1 otherwise.
 """
@@ -10,15 +16,48 @@ import posix
 import sys
 
 from .config import Config
+from .connection import keep_freed_memory
 from .dispatch import WRAPPED, EarlyStart, app_environment, found_environment, platform_variables, wrapper_for
 from .errors import EnvironmentLost, InitFault, ProtocolError, RuntimeApiFault, SnapshotFault
 from .logs import Log, wants_json
-from .runtime_api import RuntimeApi
+from .loop import serve
+from .runtime_api import RuntimeApi, register_extension
 from .standard import signal, standard_library
+from .waiting import run_blocking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from typing import Protocol
+
+    from .loop import Handler
+
+    class Mode(Protocol):
+        """Serves the invocations of one function."""
+
+        def start(self) -> None:
+            """Begin the start. Raises ``InitFault``."""
+
+        def handler(self, api: RuntimeApi) -> Handler:
+            """Complete the start, and return what answers the invocations of ``api``. Raises ``InitFault``."""
+
+        def snapshot_hooks(self) -> tuple[Callable[[], None], Callable[[], None]]:
+            """Returns what to do before a snapshot, and after the restore. Both raise ``SnapshotFault``."""
+
+        def serve_together(self, count: int, serve_here: Callable[[RuntimeApi], int]) -> int:
+            """Complete the start, and serve with ``count`` pollers. Returns the exit status. Raises ``InitFault``.
+
+            ``serve_here`` does that with one in its process.
+            """
+
+        def tell_failed_start(self, fault: InitFault) -> None:
+            """Do what is to be done before the failed start is reported."""
+
+        def end(self) -> None:
+            """Do what is to be done before this process ends."""
+
+
+MOST_POLLERS = 1600
 
 
 def main() -> None:
@@ -28,13 +67,12 @@ def main() -> None:
     status = 1
     try:
         if environ.get("AWS_LAMBDA_RUNTIME_API"):
-            argv: list[str] | None = sys.argv[1:]
-            while argv is not None:
-                argv = run(platform_variables(found_environment()), argv, log)
+            outcome: list[str] | int = sys.argv[1:]
+            while isinstance(outcome, list):
+                outcome = run(platform_variables(found_environment()), outcome, log)
+            status = outcome
         else:
             become_app(sys.argv[1:])
-    except SnapshotFault as fault:
-        status = fault.exit_code  # posted and logged already
     except (RuntimeApiFault, ProtocolError, EnvironmentLost, InitFault) as fault:
         log("ERROR", f"the process ends: {fault}")
     except BaseException as error:
@@ -60,8 +98,8 @@ def become_app(argv: list[str]) -> None:
         raise InitFault("Runtime.AppExited", f"{config.command[0]} cannot be started: {error.strerror}") from error
 
 
-def run(environ: Mapping[str, str], argv: list[str], log: Log) -> list[str] | None:
-    """Serve invocations, in the mode that the configuration decides. Returns None when the start failed.
+def run(environ: Mapping[str, str], argv: list[str], log: Log) -> list[str] | int:
+    """Serve invocations, in the mode that the configuration decides. Returns the exit status.
 
     Or our command line, where a wrapper has made another environment: to be run again in that.
 
@@ -73,38 +111,100 @@ def run(environ: Mapping[str, str], argv: list[str], log: Log) -> list[str] | No
         deliver(found_environment()[WRAPPED], argv)
     api = RuntimeApi(environ["AWS_LAMBDA_RUNTIME_API"], log)
     early = EarlyStart.from_env(found_environment())
+    mode = failed = extension = None
     try:
-        config = Config.from_env(found_environment(), argv[1:], argv[0] if argv else "")
+        try:
+            config = Config.from_env(found_environment(), argv[1:], argv[0] if argv else "")
+            wrapper = "" if config.command else wrapper_for(found_environment(), argv[0] if argv else "")
+            if wrapper:  # around a command it is part of it
+                from .python.wrapper import run_wrapped
+
+                return run_wrapped(wrapper, argv)
+            for warning in config.warnings:
+                log("WARN", warning)
+            if config.runtime_api_proxy:
+                api = RuntimeApi(config.runtime_api_proxy, log)
+            mode = mode_of(config, environ, argv, early, log)
+            mode.start()
+            if config.shutdown_grace_ms:  # kept in a local: the platform takes a closed socket for the extension's end
+                extension = register_extension(environ["AWS_LAMBDA_RUNTIME_API"], log)
+            count = poller_count(environ)
+            if count == 1:
+                return serve_here(mode, api, environ)
+            here = mode  # which is not None
+            return mode.serve_together(count, lambda pollers_api: serve_here(here, pollers_api, environ))
+        except InitFault as fault:
+            failed = fault  # reported below, where it is the exception of no code of the user's any more
+        return fail_start(api, mode, failed, early)
+    finally:
+        del extension
+        if mode:
+            mode.end()
+
+
+def mode_of(config: Config, environ: Mapping[str, str], argv: list[str], early: EarlyStart, log: Log) -> Mode:
+    """Returns the mode for what is to be run. Its modules are imported now, and the other's are not."""
+    mode: Mode
+    if config.command:
+        from .web.mode import WebMode
+
+        mode = WebMode(config, environ, early, log)
+    else:
+        from .python.mode import HandlerMode
+
+        mode = HandlerMode(config, environ, argv, log)
+    gc.freeze()  # what was imported stays; without this the first object that comes starts a search
+    gc.enable()
+    return mode
+
+
+def poller_count(environ: Mapping[str, str]) -> int:
+    """How many invocations the platform sends at once: several to Lambda Managed Instances alone."""
+    text = environ.get("AWS_LAMBDA_MAX_CONCURRENCY", "")
+    return int(text) if text.isascii() and text.isdigit() and 1 < int(text) <= MOST_POLLERS else 1
+
+
+def serve_here(mode: Mode, api: RuntimeApi, environ: Mapping[str, str]) -> int:
+    """Serve invocations one at a time, until this process has to end. Returns its exit status.
+
+    Raises ``RuntimeApiFault``, and ``EnvironmentLost`` when nobody has said what the status is to be.
+    """
+    failed = None
+    try:
+        handler = mode.handler(api)
+        keep_freed_memory()
+        if environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+            with standard_library:
+                from .snapstart import pass_snapshot
+
+            pass_snapshot(api, *mode.snapshot_hooks())
+        run_blocking(serve(api, handler))
     except InitFault as fault:
-        if early.pid:
+        failed = fault
+    except EnvironmentLost as lost:
+        if lost.exit_code is None:
+            raise
+        return lost.exit_code
+    except (SystemExit, KeyboardInterrupt) as error:  # from a signal handler of the user's, while nothing was invoked
+        with standard_library:
+            from .python.module import exit_status_of
+
+        return exit_status_of(error)
+    assert failed
+    return fail_start(api, mode, failed)
+
+
+def fail_start(api: RuntimeApi, mode: Mode | None, fault: InitFault, early: EarlyStart | None = None) -> int:
+    """Report a start that has failed: to Lambda, and to all who want to know. Returns the exit status."""
+    if isinstance(fault, SnapshotFault) and fault.was_restored:
+        api.fail_restore(fault)
+        return fault.exit_code
+    if mode and not isinstance(fault, SnapshotFault):
+        mode.tell_failed_start(fault)
+    elif early and early.pid:
+        with standard_library:
             from .web.app_process import signal_group
 
-            signal_group(early.pid)
-        api.fail_init(fault)
-        return None
-    wrapper = "" if config.command else wrapper_for(found_environment(), argv[0] if argv else "")
-    if wrapper:  # around a command it is part of it
-        from .python.wrapper import run_wrapped
-
-        try:
-            return run_wrapped(wrapper, argv)
-        except InitFault as fault:
-            api.fail_init(fault)
-            return None
-    for warning in config.warnings:
-        log("WARN", warning)
-    if config.runtime_api_proxy:
-        api = RuntimeApi(config.runtime_api_proxy, log)
-    if config.command:
-        from .web.mode import run_app
-
-        gc.freeze()  # what was imported stays; without this the first object that comes starts a search
-        gc.enable()
-        run_app(config, environ, early, api, log)
-    else:
-        from .python.mode import run_handler
-
-        gc.freeze()  # what was imported stays; without this the first object that comes starts a search
-        gc.enable()
-        run_handler(config, environ, argv, api, log)
-    return None
+        signal_group(early.pid)
+    api.fail_init(fault)
+    return fault.exit_code

@@ -8,11 +8,11 @@ lock (docs/decisions/0011). The parent owns what there is only one of, and never
 
 from __future__ import annotations
 
-import _thread
 import posix
 import time
 
 from .errors import EnvironmentLost, RuntimeApiFault
+from .loop import ENDING, end_with_signals
 from .runtime_api import RuntimeApi
 from .standard import signal, standard_library
 from .waiting import Blocking
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from .waiting import Waiting
 
 
-MOST_POLLERS = 1600
 BACK_OFF_S = (0.1, 0.2, 0.4, 0.8)
 # A poller that is killed (out of memory, mostly) is replaced; more than so many in a minute are a fault of the whole.
 DEATH_LIMIT = 8
@@ -42,12 +41,6 @@ def shares(count: int, processes: int) -> list[int]:
     """How many of ``count`` pollers each of at most so many processes has."""
     processes = min(count, processes)
     return [(count + number) // processes for number in range(processes)]
-
-
-def poller_count(environ: Mapping[str, str]) -> int:
-    """How many invocations the platform sends at once."""
-    text = environ.get("AWS_LAMBDA_MAX_CONCURRENCY", "")
-    return int(text) if text.isascii() and text.isdigit() and 1 < int(text) <= MOST_POLLERS else 1
 
 
 class PollingApi(RuntimeApi):
@@ -74,10 +67,11 @@ class PollingApi(RuntimeApi):
 class Pollers:
     """Child processes that run ``poll`` until they end, and are replaced when they are killed.
 
-    ``shares`` says how many processes there are, and how many pollers each has, which ``poll`` is given.
+    ``shares`` says how many processes there are, and how many pollers each has, which ``poll`` is given. It returns the
+    exit status.
     """
 
-    def __init__(self, shares: Sequence[int], poll: Callable[[int], None], log: Log) -> None:
+    def __init__(self, shares: Sequence[int], poll: Callable[[int], int], log: Log) -> None:
         self._shares = shares
         self._poll = poll
         self._log = log
@@ -132,15 +126,18 @@ class Pollers:
         if pid:
             self._pids[pid] = share
             return
+        status = 1
         try:
-            self._poll(share)
+            status = self._poll(share)
+        except (RuntimeApiFault, EnvironmentLost) as fault:
+            self._log("ERROR", f"a poller ends: {fault}")
         except BaseException as error:
             with standard_library:
                 from .report import trace_of  # only when something is broken
 
             self._log("ERROR", trace_of(error))
         finally:
-            posix._exit(1)
+            posix._exit(status)
 
     def _ended(self, pid: int) -> bool:
         """A poller is gone: replaced when it was killed, the end of all when it gave up by itself."""
@@ -171,43 +168,28 @@ def _signal(pid: int, number: int) -> None:
 
 
 # ---- pollers of a Python handler -------------------------------------------------------------------------------------
-#
-# Several pollers for one Python handler, for Lambda Managed Instances: each imports it after it was forked.
-#
-# What a module opens when it is imported (a connection to a database, a client) is then a poller's own. Two processes
-# that share one socket would mix up its answers.
-
-
-ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 def serve_handlers_together(
-    config: Config, environ: Mapping[str, str], serve_with: Callable[[RuntimeApi], None], log: Log
-) -> None:
-    """Serve with several pollers. Returns when this environment has to end, with none of them left."""
+    count: int, config: Config, environ: Mapping[str, str], serve_here: Callable[[RuntimeApi], int], log: Log
+) -> int:
+    """Serve with ``count`` pollers, each a process. Returns the exit status, with none of them left.
+
+    Each imports the handler after it was forked. What a module opens when it is imported (a connection to a database, a
+    client) is then a poller's own; two processes that share one socket would mix up its answers.
+    """
     address = config.runtime_api_proxy or environ["AWS_LAMBDA_RUNTIME_API"]
 
-    def poll(_count: int) -> None:
+    def poll(_count: int) -> int:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
-        try:
-            serve_with(PollingApi(address, log))
-        except (RuntimeApiFault, EnvironmentLost) as fault:
-            log("ERROR", f"a poller ends: {fault}")
+        return serve_here(PollingApi(address, log))
 
-    count = poller_count(environ)
     pollers = Pollers(shares(count, count), poll, log)
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # they are for the thread that waits for them
     pollers.start()
-
-    def wait() -> None:
-        signal.sigwait(ENDING)
-        pollers.terminate(config.shutdown_grace_ms / 1000)
-        posix._exit(0)
-
-    _thread.start_new_thread(wait, ())
+    end_with_signals([lambda: pollers.terminate(config.shutdown_grace_ms / 1000)])
     pollers.supervise(_pass_over)
-    if pollers.was_terminated:
-        posix._exit(0)
+    return 0 if pollers.was_terminated else 1
 
 
 def _pass_over(pid: int) -> bool:

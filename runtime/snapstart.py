@@ -30,29 +30,17 @@ if TYPE_CHECKING:
     from .runtime_api import RuntimeApi
     from .web.app_client import AppClient
 
-# Lambda's managed runtimes end with these.
-BEFORE_STATUS = 64
-AFTER_STATUS = 65
+# Which hooks have failed, as ``SnapshotFault`` is told.
+BEFORE, AFTER = False, True
 HOOK_LIMIT_S = 60.0
 LIBRARY = "snapshot_restore_py"
 
 
 def pass_snapshot(api: RuntimeApi, before: Callable[[], None], after: Callable[[], None]) -> None:
-    """Have the snapshot taken, and come back in the restored environment.
-
-    What the two raise as ``SnapshotFault`` is posted, to where the platform expects it, and raised again.
-    """
-    try:
-        before()
-    except SnapshotFault as fault:
-        api.fail_init(fault)
-        raise
+    """Have the snapshot taken, and come back in the restored environment. Raises ``SnapshotFault`` as the two do."""
+    before()
     api.await_restore()
-    try:
-        after()
-    except SnapshotFault as fault:
-        api.fail_restore(fault)
-        raise
+    after()
 
 
 # ---- an app that is a process ---------------------------------------------------------------------------------------
@@ -65,25 +53,25 @@ def app_hooks(
 
     def before() -> None:
         if before_path:
-            _ask(app, host, before_path, "Runtime.BeforeSnapshotError", BEFORE_STATUS)
+            _ask(app, host, before_path, "Runtime.BeforeSnapshotError", BEFORE)
         app.drop()
 
     def after() -> None:
         if after_path:
-            _ask(app, host, after_path, "Runtime.AfterRestoreError", AFTER_STATUS)
+            _ask(app, host, after_path, "Runtime.AfterRestoreError", AFTER)
 
     return before, after
 
 
-def _ask(app: AppClient, host: str, path: str, error_type: str, exit_code: int) -> None:
+def _ask(app: AppClient, host: str, path: str, error_type: str, was_restored: bool) -> None:
     limit = int((time.time() + HOOK_LIMIT_S) * 1000)
     try:
         response = run_blocking(app.ask(internal_request(path, host), Invocation("", b"", limit)))
     except (InvocationFault, ExchangeError) as fault:
-        raise SnapshotFault(error_type, f"the app failed at {path}: {fault}", exit_code) from fault
+        raise SnapshotFault(error_type, f"the app failed at {path}: {fault}", was_restored) from fault
     if not 200 <= response.status <= 299:
         words = response.body[:1000].decode("utf-8", "replace")
-        raise SnapshotFault(error_type, f"the app answered {path} with status {response.status}: {words}", exit_code)
+        raise SnapshotFault(error_type, f"the app answered {path} with status {response.status}: {words}", was_restored)
 
 
 # ---- a Python handler -----------------------------------------------------------------------------------------------
@@ -95,17 +83,17 @@ def handler_hooks(log: Log) -> tuple[Callable[[], None], Callable[[], None]]:
 
     def before() -> None:
         registered: list[Any] = library.get_before_snapshot() if library else []
-        _run(registered[::-1], "Runtime.BeforeSnapshotError", BEFORE_STATUS, log)
+        _run(registered[::-1], "Runtime.BeforeSnapshotError", BEFORE, log)
 
     def after() -> None:
         _reseed()
         registered: list[Any] = library.get_after_restore() if library else []
-        _run(registered, "Runtime.AfterRestoreError", AFTER_STATUS, log)
+        _run(registered, "Runtime.AfterRestoreError", AFTER, log)
 
     return before, after
 
 
-def _run(registered: list[Any], error_type: str, exit_code: int, log: Log) -> None:
+def _run(registered: list[Any], error_type: str, was_restored: bool, log: Log) -> None:
     for function, arguments, keywords in registered:
         try:
             function(*arguments, **keywords)
@@ -113,7 +101,7 @@ def _run(registered: list[Any], error_type: str, exit_code: int, log: Log) -> No
             log("ERROR", trace_of(error))
             name = getattr(function, "__name__", repr(function))
             message = f"{name} raised {type(error).__name__}: {text_of(error)}"
-            raise SnapshotFault(error_type, message, exit_code) from error
+            raise SnapshotFault(error_type, message, was_restored) from error
 
 
 def _reseed() -> None:

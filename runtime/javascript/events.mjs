@@ -24,7 +24,7 @@ const HTTP_RESPONSE_TYPE = "application/vnd.awslambda.http-integration-response"
 const NOBODY = { requestId: undefined, tenantId: undefined };
 
 // Lambda Managed Instances: several invocations at once.
-const areTogether = (process.env.AWS_LAMBDA_MAX_CONCURRENCY ?? "1") !== "1";
+const areTogether = Number(process.env.AWS_LAMBDA_MAX_CONCURRENCY) > 1; // as runtime/main.py has it
 const local = areTogether ? new AsyncLocalStorage() : undefined;
 const open = new Set(); // invocations that are not answered
 let latest = NOBODY;

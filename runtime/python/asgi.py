@@ -16,7 +16,7 @@ from ..invocation import PAYLOAD_LIMIT
 from ..json_codec import utf8
 from ..report import user_fault
 from .event_loop import DeadlinePassed, Handover
-from .module import ExitAtInit, ending
+from .module import ending
 from .web_callable import Alarm, Guard, bad_answer, check_length, head_of, parts_of
 
 TYPE_CHECKING = False
@@ -340,7 +340,7 @@ class Lifespan:
             self._loop.run_until_complete(self._next_word())
         except (SystemExit, KeyboardInterrupt) as error:
             exit_code, error_type, message = ending(error, "the app")
-            fault = user_fault(ExitAtInit, error, error_type, message)
+            fault = user_fault(InitFault, error, error_type, message)
             fault.exit_code = exit_code or 1
             raise fault from None
         if "lifespan.startup.failed" in self._said:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 class HandlerExit(EnvironmentLost):
     """The user's code has ended the process. It is reported, and then obeyed."""
 
-    exit_code = 1
+    exit_code: int = 1
 
 
 class Writing:

@@ -10,25 +10,20 @@ import posix
 import sys
 from _frozen_importlib_external import PathFinder  # importlib.machinery is a file to read
 
-from ..connection import keep_freed_memory
 from ..dispatch import found_environment, users_environment, with_interpreter
-from ..errors import InitFault, SnapshotFault
-from ..loop import serve
+from ..errors import InitFault
 from ..report import trace_of
-from ..runtime_api import register_extension
 from ..standard import standard_library
-from ..waiting import run_blocking
 from . import logs as handler_logs
 from . import patchable
 from .codec import Codec, decode, encode, orjson_codec
-from .handler import HandlerExit, PythonHandler
+from .handler import PythonHandler
 from .lambda_context import Function
-from .module import ExitAtInit, ending, load
+from .module import load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import NoReturn
+    from collections.abc import Callable, Mapping
 
     from ..config import Config
     from ..logs import Log
@@ -39,92 +34,89 @@ if TYPE_CHECKING:
 LAYER = "/opt/python"  # where layers with packages for Python have them
 
 
-def run_handler(config: Config, environ: Mapping[str, str], argv: list[str], api: RuntimeApi, log: Log) -> None:
-    """Serve invocations with the handler. The process ends here, with the user's exit code if there is one."""
-    try:
-        logs = prepare(config, environ, argv, log)
-    except InitFault as fault:
-        api.fail_init(fault)
-        end(None, 1)
-    # Kept in a local: the platform takes a closed socket for the extension's end.
-    extension = register_extension(environ["AWS_LAMBDA_RUNTIME_API"], log) if config.shutdown_grace_ms else None
-    if environ.get("AWS_LAMBDA_MAX_CONCURRENCY", "1") == "1":
-        serve_alone(config, environ, logs, api, log)
-    else:
+class HandlerMode:
+    """Serves the invocations of a Python function in this process: a ``main.Mode``."""
+
+    def __init__(self, config: Config, environ: Mapping[str, str], argv: list[str], log: Log) -> None:
+        self._config = config
+        self._environ = environ
+        self._argv = argv
+        self._log = log
+        self._logs: HandlerLogs | None = None
+
+    def start(self) -> None:
+        """Make this interpreter one in which the user's code finds what it finds on Lambda's managed runtime."""
+        _put_back()
+        patchable.install()
+        standard_library.guard()
+        # After that: it looks for `logging` in front of all other finders.
+        self._logs = handler_logs.install(self._environ)
+        customise(self._environ, self._log)
+        sys.path[:0] = [*code_folders(self._environ), *python_path(self._environ)]
+        standard_library.give_way()
+        sys.argv[:] = [self._argv[0], self._config.handler]
+        _add_builtins()
+        _forget_own_command()
+
+    def handler(self, api: RuntimeApi) -> PythonHandler | CallableHandler:
+        """Import what the handler names. Raises ``InitFault``."""
+        config, environ, log = self._config, self._environ, self._log
+        assert self._logs
+        handler: PythonHandler | CallableHandler
+        if ":" in config.handler:
+            with standard_library:
+                from .callable_mode import make_callable_handler
+
+            handler = make_callable_handler(config, environ, self._logs, log)
+        else:
+            function, codec = load(config.handler), choose_codec(config.json_codec)
+            constants, pads = Function.from_env(environ), config.pad_empty_streams
+            handler = PythonHandler(function, codec, constants, self._logs, api.open_stream, pads, log)
+        warning = patchable.warning(":" in config.handler)
+        if warning:
+            log("WARN", warning)
+        api.while_idle = handler.turn
+        return handler
+
+    def snapshot_hooks(self) -> tuple[Callable[[], None], Callable[[], None]]:
+        """Returns what to do before a snapshot, and after the restore."""
         with standard_library:
-            from ..pollers import serve_handlers_together  # Lambda Managed Instances
+            from ..snapstart import handler_hooks
 
-        serve_handlers_together(config, environ, lambda own_api: serve_alone(config, environ, logs, own_api, log), log)
-    del extension
-    end(logs, 1)
+        return handler_hooks(self._log)
 
-
-def serve_alone(config: Config, environ: Mapping[str, str], logs: HandlerLogs, api: RuntimeApi, log: Log) -> None:
-    """Import the handler and serve invocations."""
-    handler = handler_or_fault(config, environ, logs, api, log)
-    if isinstance(handler, InitFault):  # and not where it is raised: that is nobody else's exception
-        fail_init(handler, logs, api, log)
-    warning = patchable.warning(":" in config.handler)
-    if warning:
-        log("WARN", warning)
-    api.while_idle = handler.turn
-    keep_freed_memory()
-    try:
-        if environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
-            _pass_snapshot(api, log)
-        run_blocking(serve(api, handler))
-    except (HandlerExit, SnapshotFault) as fault:
-        end(logs, fault.exit_code)
-    except (SystemExit, KeyboardInterrupt) as error:  # from a signal handler of the user's, while nothing was invoked
-        end(logs, ending(error, "a signal handler")[0] or 0)
-    except BaseException:
-        end_streams(logs)
-        raise
-
-
-def _pass_snapshot(api: RuntimeApi, log: Log) -> None:
-    with standard_library:
-        from ..snapstart import handler_hooks, pass_snapshot
-
-    pass_snapshot(api, *handler_hooks(log))
-
-
-def fail_init(fault: InitFault, logs: HandlerLogs, api: RuntimeApi, log: Log) -> NoReturn:
-    """Say why the function cannot start, to all who want to know, and end the process."""
-    if not fault.is_logged:
-        logs.error(fault.name or fault.error_type, fault.message, fault.stack)
-        fault.is_logged = True
-    try:
-        patchable.tell_init_error(fault)
-    except Exception as error:  # of somebody else's code
-        log("WARN", f"the failed start could not be told to {patchable.NAME}: {trace_of(error)}")
-    api.fail_init(fault)
-    end(logs, fault.exit_code if isinstance(fault, ExitAtInit) else 1)
-
-
-def handler_or_fault(
-    config: Config, environ: Mapping[str, str], logs: HandlerLogs, api: RuntimeApi, log: Log
-) -> PythonHandler | CallableHandler | InitFault:
-    """Returns the handler, or the fault that says why there is none."""
-    try:
-        return make_handler(config, environ, logs, api, log)
-    except InitFault as fault:
-        return fault
-
-
-def make_handler(
-    config: Config, environ: Mapping[str, str], logs: HandlerLogs, api: RuntimeApi, log: Log
-) -> PythonHandler | CallableHandler:
-    """Returns the handler. Raises ``InitFault``."""
-    if ":" in config.handler:
+    def serve_together(self, count: int, serve_here: Callable[[RuntimeApi], int]) -> int:
+        """Serve with ``count`` pollers, each a process. Returns the exit status."""
         with standard_library:
-            from .callable_mode import make_callable_handler
+            from ..pollers import serve_handlers_together
 
-        return make_callable_handler(config, environ, logs, log)
-    codec = choose_codec(config.json_codec)
-    return PythonHandler(
-        load(config.handler), codec, Function.from_env(environ), logs, api.open_stream, config.pad_empty_streams, log
-    )
+        def serve(api: RuntimeApi) -> int:
+            try:
+                return serve_here(api)
+            finally:
+                self.end()
+
+        return serve_handlers_together(count, self._config, self._environ, serve, self._log)
+
+    def tell_failed_start(self, fault: InitFault) -> None:
+        """Log it as the user's code logs, and tell agents that have asked for it."""
+        if not self._logs:
+            return
+        if not fault.is_logged:
+            self._logs.error(fault.name or fault.error_type, fault.message, fault.stack)
+            fault.is_logged = True
+        try:
+            patchable.tell_init_error(fault)
+        except Exception as error:  # of somebody else's code
+            self._log("WARN", f"the failed start could not be told to {patchable.NAME}: {trace_of(error)}")
+
+    def end(self) -> None:
+        """Run what was registered with ``atexit``, and write what is still held back."""
+        atexit = sys.modules.get("atexit")
+        if atexit:
+            atexit._run_exitfuncs()
+        if self._logs:
+            self._logs.flush()
 
 
 def choose_codec(name: str) -> Codec:
@@ -139,21 +131,6 @@ def choose_codec(name: str) -> Codec:
             " ./build-layer.sh --with orjson, or put orjson beside your code, or remove the setting"
         )
         raise InitFault("Runtime.InvalidConfig", message) from None
-
-
-def prepare(config: Config, environ: Mapping[str, str], argv: list[str], log: Log) -> HandlerLogs:
-    """Make this interpreter one in which the user's code finds what it finds on Lambda's managed runtime."""
-    _put_back()
-    patchable.install()
-    standard_library.guard()
-    logs = handler_logs.install(environ)  # after that: it looks for `logging` in front of all other finders
-    customise(environ, log)
-    sys.path[:0] = [*code_folders(environ), *python_path(environ)]
-    standard_library.give_way()
-    sys.argv[:] = [argv[0], config.handler]
-    _add_builtins()
-    _forget_own_command()
-    return logs
 
 
 def _put_back() -> None:
@@ -227,18 +204,3 @@ def _forget_own_command() -> None:
     """From Python 3.13 on tracebacks know the text after ``-c``, and show it for whatever comes from ``eval``."""
     kept = getattr(sys.modules.get("linecache"), "_interactive_cache", {})
     kept.clear()
-
-
-def end(logs: HandlerLogs | None, code: int) -> NoReturn:
-    """End the process with ``code``, after what the user's code has registered for the end."""
-    end_streams(logs)
-    posix._exit(code)  # not sys.exit: threads that wait for something would be waited for
-
-
-def end_streams(logs: HandlerLogs | None) -> None:
-    """Run what was registered with ``atexit``, and write what is still held back."""
-    atexit = sys.modules.get("atexit")
-    if atexit:
-        atexit._run_exitfuncs()
-    if logs:
-        logs.flush()

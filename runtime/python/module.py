@@ -38,14 +38,8 @@ _MISSING = object()
 ALIAS = "handler_{}"
 
 
-class ExitAtInit(InitFault):
-    """The user's module has ended the process. It is reported, and then obeyed: ``exit_code`` is never 0."""
-
-    exit_code = 1
-
-
 def load(handler: str) -> HandlerFunction:
-    """Imports and returns what the handler names. Raises ``InitFault``, ``ExitAtInit``."""
+    """Imports and returns what the handler names. Raises ``InitFault``."""
     path, _, name = handler.rpartition(":" if ":" in handler else ".")
     module, function = _import(path.replace("/", "."), name, path)
     if function is _MISSING:
@@ -89,7 +83,7 @@ def _import(name: str, attribute: str, shown: str) -> tuple[ModuleType, object]:
         raise user_fault(InitFault, error) from None
     except BaseException as error:
         exit_code, error_type, message = ending(error, "the module")
-        fault = user_fault(ExitAtInit, error, error_type, message)
+        fault = user_fault(InitFault, error, error_type, message)
         fault.exit_code = exit_code or 1
         raise fault from None
 
@@ -174,3 +168,8 @@ def _argument(code: object) -> str:
         return "" if code is None else repr(code)
     except Exception:
         return "..."
+
+
+def exit_status_of(error: SystemExit | KeyboardInterrupt) -> int:
+    """The exit status that the user's code asks for, where nothing else is to be told of it."""
+    return ending(error, "a signal handler")[0] or 0

@@ -13,10 +13,10 @@ import posix
 import time
 
 from ..connection import Connection
-from ..errors import AppNotReady, ConnectRefused, EnvironmentLost, ExchangeError, InitFault, RuntimeApiFault
+from ..errors import AppNotReady, ConnectRefused, ExchangeError, InitFault
 from ..loop import serve
 from ..multiplexer import Multiplexer
-from ..pollers import Pollers, PollingApi, poller_count, shares
+from ..pollers import Pollers, PollingApi, shares
 from ..values import NamedTuple
 from ..waiting import Blocking, run_blocking
 from .app_client import START_LIMIT, AppClient, log_end
@@ -259,8 +259,8 @@ class WorkerParts(NamedTuple):
     may_block: bool  # code of the user's runs between the waits, so that the others of a process would wait for it
 
 
-def serve_together(app: OwnedApp, process: AppProcess, parts: WorkerParts, log: Log) -> None:
-    """Serve with several pollers until this environment has to end. The app was started, and is ready mostly."""
+def serve_together(count: int, app: OwnedApp, process: AppProcess, parts: WorkerParts, log: Log) -> None:
+    """Serve with ``count`` pollers until this environment has to end. The app was started, and is ready mostly."""
     config = parts.config
     address = config.runtime_api_proxy or parts.environ["AWS_LAMBDA_RUNTIME_API"]
     board = Board()
@@ -271,17 +271,14 @@ def serve_together(app: OwnedApp, process: AppProcess, parts: WorkerParts, log: 
         app = PollersApp(config, WatchedProcess(board, writer), log, waiting)
         return serve(PollingApi(address, log, waiting), parts.handler_of(app))
 
-    def poll(count: int) -> None:
-        try:
-            if count == 1:
-                run_blocking(poller(Blocking()))
-            else:
-                multiplexer = Multiplexer()
-                multiplexer.run([poller(multiplexer) for _ in range(count)])
-        except (RuntimeApiFault, EnvironmentLost) as fault:
-            log("ERROR", f"a poller ends: {fault}")
+    def poll(count: int) -> int:
+        if count == 1:
+            run_blocking(poller(Blocking()))
+        else:
+            multiplexer = Multiplexer()
+            multiplexer.run([poller(multiplexer) for _ in range(count)])
+        return 1
 
-    count = poller_count(parts.environ)
     processes = count if parts.may_block else len(posix.sched_getaffinity(0))
     pollers = Pollers(shares(count, processes), poll, log)
     owner = AppOwner(app, process, board, log, pollers.kill)
