@@ -107,7 +107,7 @@ def _command(text: str) -> str:
 
 
 class Setting(NamedTuple):
-    """``field`` of ``Config`` comes from the first of its ``variables`` that is set, else from ``default``.
+    """``field`` of ``Config`` (``group.name``) comes from the first of its ``variables`` that is set, or ``default``.
 
     ``old_names`` are those of its variables that have a successor: each that is used is worth a warning.
     """
@@ -141,22 +141,22 @@ def _setting(
 SETTINGS = (
     _setting("shell_command", "COMMAND", "", _command),
     # PORT is what platforms and frameworks agree on; the peer reads it too.
-    _setting("port", "PORT", "8080", _integer(1, 65535), of_peer=True, others=("PORT",)),
-    _setting("host", "HOST", "127.0.0.1", _host, of_peer=True, was_bare=True),
-    _setting("unix_socket", "UNIX_SOCKET", "", _socket_path),
-    _setting("host_header", "HOST_HEADER", "", _host_and_port),
+    _setting("app.port", "PORT", "8080", _integer(1, 65535), of_peer=True, others=("PORT",)),
+    _setting("app.host", "HOST", "127.0.0.1", _host, of_peer=True, was_bare=True),
+    _setting("app.unix_socket", "UNIX_SOCKET", "", _socket_path),
+    _setting("app.host_header", "HOST_HEADER", "", _host_and_port),
     _setting(
-        "readiness_protocol",
+        "readiness.protocol",
         "READINESS_CHECK_PROTOCOL",
         "http",
         _choice(http="http", tcp="tcp"),
         of_peer=True,
         was_bare=True,
     ),
-    _setting("readiness_path", "READINESS_CHECK_PATH", "/", _path, of_peer=True, was_bare=True),
+    _setting("readiness.path", "READINESS_CHECK_PATH", "/", _path, of_peer=True, was_bare=True),
     # 0: the app's own port
-    _setting("readiness_port", "READINESS_CHECK_PORT", "0", _integer(0, 65535), of_peer=True, was_bare=True),
-    _setting("healthy_statuses", "READINESS_CHECK_HEALTHY_STATUS", "100-499", _statuses, of_peer=True),
+    _setting("readiness.port", "READINESS_CHECK_PORT", "0", _integer(0, 65535), of_peer=True, was_bare=True),
+    _setting("readiness.healthy_statuses", "READINESS_CHECK_HEALTHY_STATUS", "100-499", _statuses, of_peer=True),
     # What the peer had before it had ranges; it ignores this now.
     _setting(
         "min_unhealthy_status",
@@ -167,43 +167,109 @@ SETTINGS = (
     ),
     # Lambda ends a slow init after 10 s and runs it again inside the first invocation, under the function's timeout:
     # the limit here only has to be longer than any start that is meant.
-    _setting("readiness_timeout_s", "READINESS_CHECK_TIMEOUT_SECONDS", "120", _integer(1, 900), of_peer=True),
-    _setting("async_init", "ASYNC_INIT", "false", _boolean, of_peer=True, was_bare=True),
+    _setting("readiness.timeout_s", "READINESS_CHECK_TIMEOUT_SECONDS", "120", _integer(1, 900), of_peer=True),
+    _setting("readiness.async_init", "ASYNC_INIT", "false", _boolean, of_peer=True, was_bare=True),
     _setting(
-        "invoke_mode",
+        "answers.invoke_mode",
         "INVOKE_MODE",
         "buffered",
         _choice(buffered="buffered", response_stream="response_stream"),
         of_peer=True,
     ),
-    _setting("pad_empty_streams", "PAD_EMPTY_STREAMS", "false", _boolean),
-    _setting("event_mode", "EVENT_MODE", "http", _choice(http="http", raw="raw")),
-    _setting("events_path", "PASS_THROUGH_PATH", "/events", _path, of_peer=True),
-    _setting("base_path", "REMOVE_BASE_PATH", "", _path, of_peer=True, was_bare=True),
-    _setting("authorization_source", "AUTHORIZATION_SOURCE", "", _field_name, of_peer=True),
-    _setting("context_headers", "CONTEXT_HEADERS", "true", _boolean),
-    _setting("compression", "ENABLE_COMPRESSION", "false", _boolean, of_peer=True),
-    _setting("error_statuses", "ERROR_STATUS_CODES", "", _statuses, of_peer=True),
-    _setting("app_faults", "APP_FAULTS", "response", _choice(response="response", error="error")),
+    _setting("answers.pad_empty_streams", "PAD_EMPTY_STREAMS", "false", _boolean),
+    _setting("events.mode", "EVENT_MODE", "http", _choice(http="http", raw="raw")),
+    _setting("events.path", "PASS_THROUGH_PATH", "/events", _path, of_peer=True),
+    _setting("events.base_path", "REMOVE_BASE_PATH", "", _path, of_peer=True, was_bare=True),
+    _setting("events.authorization_source", "AUTHORIZATION_SOURCE", "", _field_name, of_peer=True),
+    _setting("events.context_headers", "CONTEXT_HEADERS", "true", _boolean),
+    _setting("answers.compression", "ENABLE_COMPRESSION", "false", _boolean, of_peer=True),
+    _setting("answers.error_statuses", "ERROR_STATUS_CODES", "", _statuses, of_peer=True),
+    _setting("answers.app_faults", "APP_FAULTS", "response", _choice(response="response", error="error")),
     _setting("runtime_api_proxy", "LAMBDA_RUNTIME_API_PROXY", "", _address, of_peer=True),
     # Servers close idle connections, after 2 (gunicorn), 5 (Node, uvicorn, Apache) or more seconds. Between invocations
     # all is frozen, so on waking the server's clock and our request race, and a POST that loses becomes a 502. A new
     # connection costs 0.1 ms.
-    _setting("pool_idle_timeout_s", "POOL_IDLE_TIMEOUT_SECONDS", "1", _seconds, of_peer=True),
-    _setting("after_response_path", "AFTER_RESPONSE_PATH", "", _path),
-    _setting("before_checkpoint_path", "SNAPSTART_BEFORE_CHECKPOINT_PATH", "", _path, of_peer=True),
-    _setting("after_restore_path", "SNAPSTART_AFTER_RESTORE_PATH", "", _path, of_peer=True),
-    _setting("request_log", "REQUEST_LOG", "false", _boolean),
-    _setting("metrics", "METRICS", "off", _choice(off="", emf="emf")),
-    _setting("tracing", "TRACING", "off", _choice(off="", xray="xray")),
-    _setting("json_codec", "JSON_CODEC", "json", _choice(json="json", orjson="orjson")),
+    _setting("app.pool_idle_timeout_s", "POOL_IDLE_TIMEOUT_SECONDS", "1", _seconds, of_peer=True),
+    _setting("lifecycle.after_response_path", "AFTER_RESPONSE_PATH", "", _path),
+    _setting("lifecycle.before_checkpoint_path", "SNAPSTART_BEFORE_CHECKPOINT_PATH", "", _path, of_peer=True),
+    _setting("lifecycle.after_restore_path", "SNAPSTART_AFTER_RESTORE_PATH", "", _path, of_peer=True),
+    _setting("observation.request_log", "REQUEST_LOG", "false", _boolean),
+    _setting("observation.metrics", "METRICS", "off", _choice(off="", emf="emf")),
+    _setting("observation.tracing", "TRACING", "off", _choice(off="", xray="xray")),
+    _setting("python.json_codec", "JSON_CODEC", "json", _choice(json="json", orjson="orjson")),
     _setting(
         "javascript_runtime", "JAVASCRIPT_RUNTIME", "auto", _choice(auto="auto", bun="bun", deno="deno", node="node")
     ),
-    _setting("interface", "INTERFACE", "auto", _choice(auto="auto", asgi="asgi", wsgi="wsgi")),
-    _setting("deadline_margin_ms", "DEADLINE_MARGIN_MS", "200", _integer(0, 60_000)),
-    _setting("shutdown_grace_ms", "SHUTDOWN_GRACE_MS", "400", _integer(0, 1500)),
+    _setting("python.interface", "INTERFACE", "auto", _choice(auto="auto", asgi="asgi", wsgi="wsgi")),
+    _setting("lifecycle.deadline_margin_ms", "DEADLINE_MARGIN_MS", "200", _integer(0, 60_000)),
+    _setting("lifecycle.shutdown_grace_ms", "SHUTDOWN_GRACE_MS", "400", _integer(0, 1500)),
 )
+
+
+class App(NamedTuple):
+    """The app's address, and how it is spoken to."""
+
+    port: int
+    host: str
+    unix_socket: str
+    host_header: str  # of requests that come from no client: readiness, triggers, our own
+    pool_idle_timeout_s: float
+
+
+class Readiness(NamedTuple):
+    """How it is found out that the app is ready."""
+
+    protocol: str
+    path: str
+    port: int
+    healthy_statuses: tuple[tuple[int, int], ...]
+    timeout_s: int
+    async_init: bool
+
+
+class Events(NamedTuple):
+    """How events become requests."""
+
+    mode: str
+    path: str
+    base_path: str
+    authorization_source: str
+    context_headers: bool
+
+
+class Answers(NamedTuple):
+    """How the app's answers become results."""
+
+    invoke_mode: str
+    pad_empty_streams: bool
+    compression: bool
+    error_statuses: tuple[tuple[int, int], ...]
+    app_faults: str
+
+
+class Lifecycle(NamedTuple):
+    """Times, and what the app is asked beside invocations."""
+
+    deadline_margin_ms: int
+    shutdown_grace_ms: int
+    after_response_path: str
+    before_checkpoint_path: str
+    after_restore_path: str
+
+
+class Observation(NamedTuple):
+    """Which invocations' figures are written down, and how."""
+
+    request_log: bool
+    metrics: str
+    tracing: str
+
+
+class Python(NamedTuple):
+    """Of Python handlers alone."""
+
+    json_codec: str
+    interface: str
 
 
 class Config(NamedTuple):
@@ -213,38 +279,14 @@ class Config(NamedTuple):
     handler: str
     javascript: str  # what the command is the host of: "fetch", "handler" or nothing of ours
     warnings: tuple[str, ...]
-    host: str
-    port: int
-    unix_socket: str
-    host_header: str  # of requests that come from no client: readiness, triggers, our own
-    readiness_protocol: str
-    readiness_path: str
-    readiness_port: int
-    healthy_statuses: tuple[tuple[int, int], ...]
-    readiness_timeout_s: int
-    async_init: bool
-    invoke_mode: str
-    pad_empty_streams: bool
-    event_mode: str
-    events_path: str
-    base_path: str
-    authorization_source: str
-    context_headers: bool
-    compression: bool
-    error_statuses: tuple[tuple[int, int], ...]
-    app_faults: str
     runtime_api_proxy: str
-    pool_idle_timeout_s: float
-    after_response_path: str
-    before_checkpoint_path: str
-    after_restore_path: str
-    request_log: bool
-    metrics: str
-    tracing: str
-    json_codec: str
-    interface: str
-    deadline_margin_ms: int
-    shutdown_grace_ms: int
+    app: App
+    readiness: Readiness
+    events: Events
+    answers: Answers
+    lifecycle: Lifecycle
+    observation: Observation
+    python: Python
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], arguments: Sequence[str] = (), program: str = "") -> Config:
@@ -256,18 +298,37 @@ class Config(NamedTuple):
         problems += unknown_settings(environ)
         if problems:
             raise InitFault("Runtime.InvalidConfig", _described(problems))
-        shell_command = values.pop("shell_command")
-        values["readiness_port"] = values["readiness_port"] or values["port"]
-        values["error_statuses"] = values["error_statuses"] or NO_STATUSES
-        lowest_unhealthy = values.pop("min_unhealthy_status")
+        work = choose_work(environ, arguments, program, values["shell_command"], values["javascript_runtime"])
+        values["readiness.port"] = values["readiness.port"] or values["app.port"]
+        values["answers.error_statuses"] = values["answers.error_statuses"] or NO_STATUSES
+        values["events.mode"] = work.event_mode or values["events.mode"]
+        lowest_unhealthy = values["min_unhealthy_status"]
         if lowest_unhealthy:
-            values["healthy_statuses"] = ((100, lowest_unhealthy - 1),)
-        work = choose_work(environ, arguments, program, shell_command, values.pop("javascript_runtime"))
-        values["event_mode"] = work.event_mode or values["event_mode"]
-        if not values["host_header"]:  # as any client would have it that was given the app's address
-            has_port = not values["unix_socket"]
-            values["host_header"] = _authority(values["host"], values["port"]) if has_port else "localhost"
-        return cls(work.command, work.handler, work.javascript, tuple(warnings), **values)
+            values["readiness.healthy_statuses"] = ((100, lowest_unhealthy - 1),)
+        if not values["app.host_header"]:  # as any client would have it that was given the app's address
+            has_port = not values["app.unix_socket"]
+            values["app.host_header"] = _authority(values["app.host"], values["app.port"]) if has_port else "localhost"
+        values.update(command=work.command, handler=work.handler, javascript=work.javascript, warnings=tuple(warnings))
+        for name, kind, fields in GROUPS:
+            values[name] = kind._make(map(values.__getitem__, fields))
+        config: Config = cls._make(map(values.__getitem__, cls._fields))
+        return config
+
+
+def _group(name: str, kind: Any) -> tuple[str, Any, tuple[str, ...]]:
+    """A group's name in ``Config``, its type, and the full names of its fields."""
+    return name, kind, tuple([f"{name}.{field}" for field in kind._fields])
+
+
+GROUPS = (
+    _group("app", App),
+    _group("readiness", Readiness),
+    _group("events", Events),
+    _group("answers", Answers),
+    _group("lifecycle", Lifecycle),
+    _group("observation", Observation),
+    _group("python", Python),
+)
 
 
 def read_settings(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str], list[str]]:

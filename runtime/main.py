@@ -93,7 +93,7 @@ def become_app(argv: list[str]) -> None:
     for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by CPython, and exec would hand that on
         signal.signal(ignored, signal.SIG_DFL)
     try:
-        os.execvpe(config.command[0], config.command, app_environment(found_environment(), config.port))
+        os.execvpe(config.command[0], config.command, app_environment(found_environment(), config.app.port))
     except OSError as error:
         raise InitFault("Runtime.AppExited", f"{config.command[0]} cannot be started: {error.strerror}") from error
 
@@ -126,7 +126,9 @@ def run(environ: Mapping[str, str], argv: list[str], log: Log) -> list[str] | in
                 api = RuntimeApi(config.runtime_api_proxy, log)
             mode = mode_of(config, environ, argv, early, log)
             mode.start()
-            if config.shutdown_grace_ms:  # kept in a local: the platform takes a closed socket for the extension's end
+            if (
+                config.lifecycle.shutdown_grace_ms
+            ):  # kept in a local: the platform takes a closed socket for the extension's end
                 extension = register_extension(environ["AWS_LAMBDA_RUNTIME_API"], log)
             count = poller_count(environ)
             if count == 1:

@@ -187,7 +187,7 @@ def serve_handlers_together(
     pollers = Pollers(shares(count, count), poll, log)
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # they are for the thread that waits for them
     pollers.start()
-    end_with_signals([lambda: pollers.terminate(config.shutdown_grace_ms / 1000)])
+    end_with_signals([lambda: pollers.terminate(config.lifecycle.shutdown_grace_ms / 1000)])
     pollers.supervise(_pass_over)
     return 0 if pollers.was_terminated else 1
 

@@ -122,12 +122,12 @@ def start_app(application: Callable[..., Any], loop: EventLoop, config: Config, 
         return None
 
     def end() -> None:
-        problem = lifespan.end(config.shutdown_grace_ms / 1000)
+        problem = lifespan.end(config.lifecycle.shutdown_grace_ms / 1000)
         if problem:
             log("ERROR", f"the app's end failed: {problem}")
 
     atexit.register(end)  # however the process ends, by itself or by SIGTERM
-    if config.shutdown_grace_ms and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+    if config.lifecycle.shutdown_grace_ms and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _exit)
     return lifespan.state
 
@@ -138,8 +138,8 @@ def _exit(*_: object) -> None:
 
 def interface_of(application: Any, config: Config) -> str:
     """``asgi`` or ``wsgi``: as the setting says, or found out. Raises ``InitFault`` when it cannot be."""
-    if config.interface != "auto":
-        return config.interface
+    if config.python.interface != "auto":
+        return config.python.interface
     code, bound = _code_of(application)
     parameters = getattr(code, "co_argcount", 0) - bound
     if getattr(code, "co_flags", 0) & CO_COROUTINE or parameters == ASGI_PARAMETERS:

@@ -69,8 +69,8 @@ class HandlerMode:
 
             handler = make_callable_handler(config, environ, self._logs, log)
         else:
-            function, codec = load(config.handler), choose_codec(config.json_codec)
-            constants, pads = Function.from_env(environ), config.pad_empty_streams
+            function, codec = load(config.handler), choose_codec(config.python.json_codec)
+            constants, pads = Function.from_env(environ), config.answers.pad_empty_streams
             handler = PythonHandler(function, codec, constants, self._logs, api.open_stream, pads, log)
         warning = patchable.warning(":" in config.handler)
         if warning:

@@ -176,12 +176,12 @@ class Rules:
     """The rules for every request to the app: its limits, and what becomes of its exceptions."""
 
     def __init__(self, config: Config, logs: HandlerLogs) -> None:
-        self._margin_ms = config.deadline_margin_ms
+        self._margin_ms = config.lifecycle.deadline_margin_ms
         self._logs = logs
         self._exit: HandlerExit | None = None
-        self.has_root = bool(config.base_path.rstrip("/"))
+        self.has_root = bool(config.events.base_path.rstrip("/"))
         # What is compressed may be larger before.
-        self.max_body = PAYLOAD_LIMIT * (COMPRESSED_TIMES if config.compression else 1)
+        self.max_body = PAYLOAD_LIMIT * (COMPRESSED_TIMES if config.answers.compression else 1)
 
     def deadline(self, invocation: Invocation) -> float | None:
         """Until when the app may take, in epoch seconds: early enough to still answer for it. Raises ``AppTimeout``."""

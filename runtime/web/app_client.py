@@ -119,12 +119,12 @@ class AppClient:
         self._process = process
         self._log = log
         self._waiting = waiting or Blocking()
-        address = (config.unix_socket or config.host, config.port)
+        address = (config.app.unix_socket or config.app.host, config.app.port)
         # Whether a request may be sent once more depends on what has become of the app: ``_may_ask_again``.
-        self._connection = Connection(*address, config.pool_idle_timeout_s, self._waiting, is_repeating=False)
+        self._connection = Connection(*address, config.app.pool_idle_timeout_s, self._waiting, is_repeating=False)
         self._connection.on_surplus = self._tell_of_surplus
         # What is compressed may be larger before.
-        self._max_body = PAYLOAD_LIMIT * (COMPRESSED_TIMES if config.compression else 1)
+        self._max_body = PAYLOAD_LIMIT * (COMPRESSED_TIMES if config.answers.compression else 1)
         self._ready = False
         self.is_lost = False
         """``replace`` has to be called before the next ``ask``."""
@@ -169,7 +169,7 @@ class AppClient:
 
         limit = time.monotonic() + DEATH_WAIT_S
         while not (ended := self._process.ended()):
-            seen = ending_of(self._process.pid, self._config.port, self._config.unix_socket)
+            seen = ending_of(self._process.pid, self._config.app.port, self._config.app.unix_socket)
             if not seen:
                 return
             if seen != ENDING:
@@ -197,7 +197,7 @@ class AppClient:
         """Until when the app may take, in epoch seconds: early enough to still answer for it."""
         if not invocation.deadline_ms:
             return None
-        return (invocation.deadline_ms - self._config.deadline_margin_ms) / 1000
+        return (invocation.deadline_ms - self._config.lifecycle.deadline_margin_ms) / 1000
 
     async def _send(
         self, exchange: Exchange[Answer], request: HttpRequest, deadline: float | None, max_body: int | None
@@ -238,7 +238,7 @@ class AppClient:
         ``InvocationFault`` at the deadline, and ``AppLost`` for an app that goes on refusing; when other invocations
         have failed for that already, the app is started again for this one. Raises as ``replace``.
         """
-        limit_s = min(max(REFUSING_LIMIT_S, 2 * self._start_s), self._config.readiness_timeout_s)
+        limit_s = min(max(REFUSING_LIMIT_S, 2 * self._start_s), self._config.readiness.timeout_s)
         pause_s, has_failed_before = FIRST_PAUSE_S, self._refused_s > 0
         while (ended := self._process.ended()) is None:
             if deadline is not None and time.time() + pause_s >= deadline:
@@ -346,7 +346,7 @@ class OwnedApp(AppClient):
         detail = f"Its stderr:\n{words}" if words else "It wrote nothing to stderr."
         if unready.app_ended:
             return InitFault("Runtime.AppExited", unready.reason + self._owned.what_is_run(), detail)
-        limit_s = self._config.readiness_timeout_s
+        limit_s = self._config.readiness.timeout_s
         return InitFault("Runtime.AppNotReady", f"the app was not ready within {limit_s} s: {unready.reason}", detail)
 
     @property

@@ -132,10 +132,10 @@ class HttpHandler:
         self._observation = observation
         self._log = log
         self._decode = decode
-        self._faults_are_errors = config.app_faults == "error"
-        self._pads = config.pad_empty_streams
-        self._streams = config.invoke_mode == "response_stream"
-        self._format_of = _as_trigger if config.event_mode == "raw" else detect
+        self._faults_are_errors = config.answers.app_faults == "error"
+        self._pads = config.answers.pad_empty_streams
+        self._streams = config.answers.invoke_mode == "response_stream"
+        self._format_of = _as_trigger if config.events.mode == "raw" else detect
         self._answered: Exchange | None = None  # the last invocation, where something may be left to do after it
 
     def begin(self, exchange: Exchange) -> None:

@@ -53,7 +53,7 @@ class HandlerFactory(NamedTuple):
     def observation(self) -> Observation | None:
         """Returns what measures each invocation for the request log, metrics and traces; None when all are off."""
         config = self.config
-        if not (config.request_log or config.metrics or config.tracing):
+        if not (config.observation.request_log or config.observation.metrics or config.observation.tracing):
             return None
         with standard_library:
             from .observation import Clocks, Start, observers_of
@@ -68,17 +68,21 @@ def middleware_of(
 ) -> tuple[Middleware, ...]:
     """Returns the steps that are on, the outermost first."""
     steps: list[Middleware] = []
-    paths = (config.after_response_path, config.before_checkpoint_path, config.after_restore_path)
+    paths = (
+        config.lifecycle.after_response_path,
+        config.lifecycle.before_checkpoint_path,
+        config.lifecycle.after_restore_path,
+    )
     reserved = tuple(path for path in paths if path)
     if reserved:
         with standard_library:
             from .reserved import AfterResponse, Reserved
 
-        guard = Reserved(reserved, config.base_path)
+        guard = Reserved(reserved, config.events.base_path)
         steps.append(guard)
-        if config.after_response_path:
-            steps.append(AfterResponse(config.after_response_path, config.host_header))
-    if config.compression:  # outside of the hooks, which see what the app has written
+        if config.lifecycle.after_response_path:
+            steps.append(AfterResponse(config.lifecycle.after_response_path, config.app.host_header))
+    if config.answers.compression:  # outside of the hooks, which see what the app has written
         with standard_library:
             from .compression import Compressor, available
 
@@ -90,13 +94,13 @@ def middleware_of(
         steps.append(HookCalls(hooks, log))
         if reserved:  # on_request may have made the path from what a client has sent
             steps.append(guard)
-    if config.error_statuses and config.javascript != "handler":  # whose failures say so, whatever their status
-        steps.append(FailingStatuses(config.error_statuses))
+    if config.answers.error_statuses and config.javascript != "handler":  # whose failures say so, whatever their status
+        steps.append(FailingStatuses(config.answers.error_statuses))
     if config.javascript == "fetch":
         with standard_library:
             from .reserved import Unfinished
 
-        steps.append(Unfinished(config.events_path, config.host_header))
+        steps.append(Unfinished(config.events.path, config.app.host_header))
     if observation:
         steps.append(observation)
     return tuple(steps)
@@ -135,12 +139,12 @@ def hooks_of(environ: Mapping[str, str]) -> Hooks | None:
 def event_options(config: Config, environ: Mapping[str, str]) -> EventOptions:
     """How events are translated."""
     return EventOptions(
-        config.events_path,
-        config.context_headers,
+        config.events.path,
+        config.events.context_headers,
         environment_config(environ),
-        config.base_path,
-        config.authorization_source,
-        config.host_header,
+        config.events.base_path,
+        config.events.authorization_source,
+        config.app.host_header,
         config.javascript == "fetch",  # its URL is built from Host and target
     )
 

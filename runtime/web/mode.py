@@ -38,7 +38,7 @@ class WebMode:
         record = environ.get("TMPDIR", "/tmp") + "/.fairlead-app"
         # Asked for with each start: hooks run above this frame, and what the app may know is more than they may show.
         self._process = AppProcess(
-            config.command, lambda: app_environment(found_environment(), config.port), record, log
+            config.command, lambda: app_environment(found_environment(), config.app.port), record, log
         )
         self._app = OwnedApp(config, self._process, log)
         self._hooks: Hooks | None = None
@@ -50,7 +50,7 @@ class WebMode:
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # in this thread, and in those that it starts
         if self._early.pid:
             self._process.adopt(self._early.pid, self._early.stderr, self._early.status)
-        grace_s = self._config.shutdown_grace_ms / 1000
+        grace_s = self._config.lifecycle.shutdown_grace_ms / 1000
         self._endings: list[Callable[[], None]] = [self._app.hang_up, lambda: self._process.stop(grace_s)]
         end_with_signals(self._endings)
         self._hooks = hooks_of(self._environ)
@@ -64,7 +64,7 @@ class WebMode:
     def _await_ready(self) -> HandlerFactory:
         """Wait until the app answers; with async init for as long as Lambda waits. Raises ``InitFault``."""
         process = self._process
-        self._app.await_init(*([self._began + ASYNC_INIT_LIMIT_S] if self._config.async_init else []))
+        self._app.await_init(*([self._began + ASYNC_INIT_LIMIT_S] if self._config.readiness.async_init else []))
         return HandlerFactory(
             self._config, self._environ, self._log, self._hooks, self._began, time.time(), lambda: process.pid
         )
@@ -75,7 +75,12 @@ class WebMode:
         with standard_library:
             from ..snapstart import app_hooks
 
-        return app_hooks(self._app, config.host_header, config.before_checkpoint_path, config.after_restore_path)
+        return app_hooks(
+            self._app,
+            config.app.host_header,
+            config.lifecycle.before_checkpoint_path,
+            config.lifecycle.after_restore_path,
+        )
 
     def serve_together(self, count: int, _serve_here: object) -> int:
         """Serve with ``count`` pollers, one process for each core. Returns the exit status. Raises ``InitFault``."""

@@ -142,11 +142,11 @@ class _Counter:
 def observers_of(config: Config, environ: Mapping[str, str], app_group: Callable[[], int]) -> list[Observer]:
     """Returns those who want to know about each invocation. ``app_group`` returns the app's process group."""
     observers: list[Observer] = []
-    if config.request_log:
+    if config.observation.request_log:
         observers.append(write_request_line)
-    if config.metrics:
+    if config.observation.metrics:
         observers.append(metrics_writer(environ.get("AWS_LAMBDA_FUNCTION_NAME", ""), app_group))
-    if config.tracing:
+    if config.observation.tracing:
         observers.append(subsegment_sender(environ.get("AWS_XRAY_DAEMON_ADDRESS", "")))
     return observers
 

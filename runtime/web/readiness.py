@@ -92,13 +92,13 @@ class Readiness:
     def __init__(self, config: Config, connection: Connection, log: Log) -> None:
         self._log = log
         self._config = config
-        is_app_port = config.readiness_port == config.port or bool(config.unix_socket)
-        self._connection = connection if is_app_port else Connection(config.host, config.readiness_port)
+        is_app_port = config.readiness.port == config.app.port or bool(config.app.unix_socket)
+        self._connection = connection if is_app_port else Connection(config.app.host, config.readiness.port)
         self._request = HttpRequest(
             "GET",
-            config.readiness_path,
+            config.readiness.path,
             (
-                ("host", config.host_header),
+                ("host", config.app.host_header),
                 ("user-agent", "fairlead-readiness-check"),
                 ("x-fairlead-readiness", "1"),  # no client can send this one
             ),
@@ -125,10 +125,10 @@ class Readiness:
         A Unix socket is a file that outlives whoever listened on it: what is left of one is removed.
         """
         config = self._config
-        if config.unix_socket:
-            _remove_socket(config.unix_socket)
+        if config.app.unix_socket:
+            _remove_socket(config.app.unix_socket)
             return
-        probe = Connection(config.host, config.port)
+        probe = Connection(config.app.host, config.app.port)
         try:
             run_blocking(probe.connect(time.time() + CONNECT_LIMIT_S))
         except ExchangeError:
@@ -137,7 +137,7 @@ class Readiness:
             probe.close()
         raise InitFault(
             "Runtime.PortInUse",
-            f"port {config.port} is in use before the app has started: set FAIRLEAD_PORT to a port that is free"
+            f"port {config.app.port} is in use before the app has started: set FAIRLEAD_PORT to a port that is free"
             " (the app gets it as PORT)",
         )
 
@@ -157,8 +157,8 @@ class Readiness:
                 self._log("WARN", f"still waiting for the app: {self.advice(app.pid)}")
             if app.ended():
                 continue
-            if self.waited_s >= self._config.readiness_timeout_s or time.time() >= until:
-                is_final = self.waited_s >= self._config.readiness_timeout_s
+            if self.waited_s >= self._config.readiness.timeout_s or time.time() >= until:
+                is_final = self.waited_s >= self._config.readiness.timeout_s
                 return Unready(self.advice(app.pid), app_ended=False, is_final=is_final)
 
     def advice(self, group: int) -> str:
@@ -168,7 +168,7 @@ class Readiness:
         if self._questions:
             open_s = self.waited_s - self._questions[0].asked_s
             reason = f"it listens, and did not answer in {open_s:.1f} s"
-        if config.unix_socket:
+        if config.app.unix_socket:
             return f"{reason} at {self}; does it listen on FAIRLEAD_UNIX_SOCKET?"
         if self._listens:
             return (
@@ -177,7 +177,7 @@ class Readiness:
             )
         seen = f" {described(group)}" if group else ""
         return (
-            f"{reason} at {self}. It should listen on {config.host}, port {config.port} (PORT).{seen}"
+            f"{reason} at {self}. It should listen on {config.app.host}, port {config.app.port} (PORT).{seen}"
             " See FAIRLEAD_PORT, FAIRLEAD_HOST, FAIRLEAD_READINESS_CHECK_PATH, FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS"
         )
 
@@ -208,13 +208,13 @@ class Readiness:
         """Open a question. True for an app of which no more is wanted than that it accepts a connection."""
         connection = self._connection
         if self._questions:  # and that one is at work: the other connection is of no further use
-            connection = Connection(self._config.unix_socket or self._config.host, self._config.readiness_port)
+            connection = Connection(self._config.app.unix_socket or self._config.app.host, self._config.readiness.port)
         began = time.time()
         try:
             # An app that is asked at the last moment gets the time of one look.
             run_blocking(connection.connect(max(min(until, time.time() + CONNECT_LIMIT_S), time.time() + LOOK_S)))
             self._listens = True
-            if self._config.readiness_protocol == "tcp":
+            if self._config.readiness.protocol == "tcp":
                 return True
             self._questions.append(Question(connection, run_blocking(connection.send(self._request)), self.waited_s))
         except ConnectRefused:
@@ -252,7 +252,7 @@ class Readiness:
             return False
         self._questions.remove(question)
         status = reader.head.status
-        is_healthy = any(low <= status <= high for low, high in self._config.healthy_statuses)
+        is_healthy = any(low <= status <= high for low, high in self._config.readiness.healthy_statuses)
         _finish(connection, reader)
         if is_healthy:
             if connection is not self._connection:
@@ -266,7 +266,7 @@ class Readiness:
 
     def _is_the_apps_own(self, app: Starting) -> bool:
         """Whether nobody else is known to hold the port that has answered."""
-        stranger = "" if self._config.unix_socket else app.stranger_at(self._config.readiness_port)
+        stranger = "" if self._config.app.unix_socket else app.stranger_at(self._config.readiness.port)
         if not stranger:
             return True
         self._connection.close()
@@ -281,11 +281,11 @@ class Readiness:
 
     def __str__(self) -> str:
         config = self._config
-        if config.unix_socket:
-            return f"{config.unix_socket} (GET {config.readiness_path})"
-        if config.readiness_protocol == "tcp":
-            return f"{config.host}:{config.readiness_port}"
-        return f"http://{config.host}:{config.readiness_port}{config.readiness_path}"
+        if config.app.unix_socket:
+            return f"{config.app.unix_socket} (GET {config.readiness.path})"
+        if config.readiness.protocol == "tcp":
+            return f"{config.app.host}:{config.readiness.port}"
+        return f"http://{config.app.host}:{config.readiness.port}{config.readiness.path}"
 
 
 def _finish(connection: Connection, reader: ResponseReader) -> None:

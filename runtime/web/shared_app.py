@@ -289,5 +289,5 @@ def serve_together(count: int, app: OwnedApp, process: AppProcess, parts: Worker
     pollers.start()
     if not app.is_ready:
         owner.bring_up()
-    owner.watch_suspicions(reader, Connection(config.unix_socket or config.host, config.port))
+    owner.watch_suspicions(reader, Connection(config.app.unix_socket or config.app.host, config.app.port))
     pollers.supervise(owner.on_end)

@@ -109,7 +109,7 @@ def test_bash_and_python_decide_alike(name: str, root: Path) -> None:
         by_python = None
     else:
         # A handler module is run on Lambda only, so outside of it both have nothing to run.
-        app = app_environment(environment, config.port)
+        app = app_environment(environment, config.app.port)
         by_python = output_of(list(config.command), app, root) if config.command else None
     assert by_bash == by_python == expected(case)
 

@@ -61,8 +61,11 @@ def test_a_setting_that_is_accepted_can_stand_in_a_head(text: str) -> None:
                 config = Config.from_env({"FAIRLEAD_COMMAND": "serve", name: value})
             except InitFault:
                 continue
-            for path in (config.readiness_path, config.events_path, config.after_response_path or "/"):
-                head = render_head(internal_request(path, config.host_header))
+            for path in (config.readiness.path, config.events.path, config.lifecycle.after_response_path or "/"):
+                head = render_head(internal_request(path, config.app.host_header))
                 assert head.count(b"\r\n") == 5, head
-            fields = [("x-forwarded-prefix", config.base_path), (config.authorization_source or "x", "value")]
+            fields = [
+                ("x-forwarded-prefix", config.events.base_path),
+                (config.events.authorization_source or "x", "value"),
+            ]
             assert render_head(HttpRequest("GET", "/", fields)).count(b"\r\n") == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -27,29 +28,37 @@ def problem(**environ: str) -> str:
 
 def test_defaults() -> None:
     found = config()
-    assert (found.host, found.port, found.readiness_port) == ("127.0.0.1", 8080, 8080)
-    assert (found.readiness_protocol, found.readiness_path, found.healthy_statuses) == ("http", "/", ((100, 499),))
-    assert (found.async_init, found.events_path, found.app_faults) == (False, "/events", "response")
-    assert (found.deadline_margin_ms, found.shutdown_grace_ms, found.readiness_timeout_s) == (200, 400, 120)
+    assert (found.app.host, found.app.port, found.readiness.port) == ("127.0.0.1", 8080, 8080)
+    assert (found.readiness.protocol, found.readiness.path, found.readiness.healthy_statuses) == (
+        "http",
+        "/",
+        ((100, 499),),
+    )
+    assert (found.readiness.async_init, found.events.path, found.answers.app_faults) == (False, "/events", "response")
+    assert (found.lifecycle.deadline_margin_ms, found.lifecycle.shutdown_grace_ms, found.readiness.timeout_s) == (
+        200,
+        400,
+        120,
+    )
 
 
 ACCEPTED = [
-    ("FAIRLEAD_PORT", "3000", "port", 3000),
-    ("AWS_LWA_PORT", "3001", "port", 3001),
-    ("PORT", "3002", "port", 3002),
-    ("FAIRLEAD_HOST", "[::1]", "host", "::1"),
-    ("FAIRLEAD_READINESS_CHECK_PROTOCOL", "TCP", "readiness_protocol", "tcp"),
-    ("AWS_LWA_READINESS_CHECK_PATH", "/health?deep=1", "readiness_path", "/health?deep=1"),
-    ("FAIRLEAD_READINESS_CHECK_HEALTHY_STATUS", "200-399, 404", "healthy_statuses", ((200, 399), (404, 404))),
-    ("AWS_LWA_ASYNC_INIT", "True", "async_init", True),
-    ("FAIRLEAD_ASYNC_INIT", "", "async_init", False),
-    ("FAIRLEAD_DEADLINE_MARGIN_MS", "0", "deadline_margin_ms", 0),
+    ("FAIRLEAD_PORT", "3000", "app.port", 3000),
+    ("AWS_LWA_PORT", "3001", "app.port", 3001),
+    ("PORT", "3002", "app.port", 3002),
+    ("FAIRLEAD_HOST", "[::1]", "app.host", "::1"),
+    ("FAIRLEAD_READINESS_CHECK_PROTOCOL", "TCP", "readiness.protocol", "tcp"),
+    ("AWS_LWA_READINESS_CHECK_PATH", "/health?deep=1", "readiness.path", "/health?deep=1"),
+    ("FAIRLEAD_READINESS_CHECK_HEALTHY_STATUS", "200-399, 404", "readiness.healthy_statuses", ((200, 399), (404, 404))),
+    ("AWS_LWA_ASYNC_INIT", "True", "readiness.async_init", True),
+    ("FAIRLEAD_ASYNC_INIT", "", "readiness.async_init", False),
+    ("FAIRLEAD_DEADLINE_MARGIN_MS", "0", "lifecycle.deadline_margin_ms", 0),
 ]
 
 
 @pytest.mark.parametrize(("name", "text", "field", "value"), ACCEPTED)
 def test_value_is_accepted(name: str, text: str, field: str, value: object) -> None:
-    assert getattr(config(**{name: text}), field) == value
+    assert attrgetter(field)(config(**{name: text})) == value
 
 
 @pytest.mark.parametrize(
@@ -65,7 +74,7 @@ def test_value_is_accepted(name: str, text: str, field: str, value: object) -> N
     ],
 )
 def test_the_host_of_requests_that_come_from_no_client(environ: dict[str, str], host: str) -> None:
-    assert config(**environ).host_header == host
+    assert config(**environ).app.host_header == host
 
 
 REFUSED = [
@@ -124,16 +133,16 @@ def test_a_setting_of_the_peer_that_has_no_counterpart_is_named() -> None:
 
 
 OLD_NAMES = [
-    ("HOST", "localhost", "host", "localhost", "FAIRLEAD_HOST"),
-    ("READINESS_CHECK_PORT", "81", "readiness_port", 81, "FAIRLEAD_READINESS_CHECK_PORT"),
-    ("READINESS_CHECK_PATH", "/up", "readiness_path", "/up", "FAIRLEAD_READINESS_CHECK_PATH"),
-    ("READINESS_CHECK_PROTOCOL", "TCP", "readiness_protocol", "tcp", "FAIRLEAD_READINESS_CHECK_PROTOCOL"),
-    ("ASYNC_INIT", "true", "async_init", True, "FAIRLEAD_ASYNC_INIT"),
-    ("REMOVE_BASE_PATH", "/v1", "base_path", "/v1", "FAIRLEAD_REMOVE_BASE_PATH"),
+    ("HOST", "localhost", "app.host", "localhost", "FAIRLEAD_HOST"),
+    ("READINESS_CHECK_PORT", "81", "readiness.port", 81, "FAIRLEAD_READINESS_CHECK_PORT"),
+    ("READINESS_CHECK_PATH", "/up", "readiness.path", "/up", "FAIRLEAD_READINESS_CHECK_PATH"),
+    ("READINESS_CHECK_PROTOCOL", "TCP", "readiness.protocol", "tcp", "FAIRLEAD_READINESS_CHECK_PROTOCOL"),
+    ("ASYNC_INIT", "true", "readiness.async_init", True, "FAIRLEAD_ASYNC_INIT"),
+    ("REMOVE_BASE_PATH", "/v1", "events.base_path", "/v1", "FAIRLEAD_REMOVE_BASE_PATH"),
     (
         "AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS",
         "400",
-        "healthy_statuses",
+        "readiness.healthy_statuses",
         ((100, 399),),
         "FAIRLEAD_READINESS_CHECK_HEALTHY_STATUS",
     ),
@@ -145,13 +154,13 @@ def test_an_old_name_is_understood_with_one_warning(
     name: str, text: str, field: str, value: object, successor: str
 ) -> None:
     found = config(**{name: text})
-    assert getattr(found, field) == value
+    assert attrgetter(field)(found) == value
     assert found.warnings == (f"{name} is an old name: {successor} takes its place",)
 
 
 def test_the_new_name_wins_over_the_old_one_without_a_warning() -> None:
     found = config(AWS_LWA_ASYNC_INIT="false", ASYNC_INIT="true")
-    assert (found.async_init, found.warnings) == (False, ())
+    assert (found.readiness.async_init, found.warnings) == (False, ())
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:9002", "http://127.0.0.1:9002", "http://127.0.0.1:9002/"])
@@ -160,7 +169,7 @@ def test_the_proxy_of_the_runtime_api_has_two_spellings(text: str) -> None:
 
 
 def test_own_name_wins_over_alias_and_the_loser_is_not_read() -> None:
-    assert config(FAIRLEAD_PORT="3000", AWS_LWA_PORT="4000", PORT="nonsense").port == 3000
+    assert config(FAIRLEAD_PORT="3000", AWS_LWA_PORT="4000", PORT="nonsense").app.port == 3000
 
 
 def test_the_app_gets_port_and_not_what_it_must_not_know() -> None:

@@ -233,7 +233,7 @@ def test_each_setting_is_documented_with_its_aliases_and_default(setting) -> Non
     assert re.findall(r"`([^`]+)`", aliases) == [
         name for name in setting.variables[1:] if name not in setting.old_names
     ]
-    if setting.field not in ("readiness_port", "host_header"):  # "the app's port", "the app's address" in words
+    if setting.field not in ("readiness.port", "app.host_header"):  # "the app's port", "the app's address" in words
         assert default.strip("`") == setting.default
     assert meaning
 

@@ -34,13 +34,13 @@ def test_a_handler_whose_file_is_javascript_is_run_by_a_host(root: Path) -> None
     assert (program, file, function) == (f"{root}/bin/bun", f"{root}/index.mjs", "fetch")
     assert handler == "index.fetch"
     assert Path(host).is_file()
-    assert config.event_mode == "http"
+    assert config.events.mode == "http"
 
 
 def test_any_function_but_fetch_takes_events_as_they_are(root: Path) -> None:
     config = chosen(root, "folder/deep.handler")
     assert config.command[2:] == (f"{root}/folder/deep.cjs", "handler", "folder/deep.handler")
-    assert config.event_mode == "raw"
+    assert config.events.mode == "raw"
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_handler_may_lie_in_objects_and_in_modules_with_dots(root: Path, handl
         (root / f"folder/index.{suffix}").write_text("")
     config = chosen(root, handler)
     assert config.command[-3:] == (f"{root}/{file}", name, handler)
-    assert (config.javascript, config.event_mode) == ("handler", "raw")
+    assert (config.javascript, config.events.mode) == ("handler", "raw")
 
 
 def test_an_absolute_path_leads_to_a_module_of_a_layer(root: Path) -> None:
