@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .dispatch import choose_work
 from .errors import InitFault
+from .invocation import PAYLOAD_LIMIT
 from .messages import is_token
 from .values import NamedTuple
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 PREFIX, PEERS_PREFIX = "FAIRLEAD_", "AWS_LWA_"
+# Text takes a fifth of its size compressed, and four times the limit still fits into the smallest function.
+COMPRESSED_TIMES = 4
 NO_STATUSES: tuple[tuple[int, int], ...] = ()
 
 
@@ -245,6 +248,11 @@ class Answers(NamedTuple):
     compression: bool
     error_statuses: tuple[tuple[int, int], ...]
     app_faults: str
+
+    @property
+    def largest_body(self) -> int:
+        """How many bytes of an answer are taken from the app: what is compressed may be larger before."""
+        return PAYLOAD_LIMIT * (COMPRESSED_TIMES if self.compression else 1)
 
 
 class Lifecycle(NamedTuple):

@@ -114,6 +114,12 @@ class AppTimeout(AppLost):
     def __init__(self, message: str) -> None:
         super().__init__("Runtime.AppTimeout", message)
 
+    @classmethod
+    def of(cls, method: str, target: str) -> AppTimeout:
+        """The fault for a request that was not answered in time."""
+        path = target.partition("?")[0]  # queries carry secrets, and this is logged
+        return cls(f"the app did not answer {method} {path} in time")
+
 
 class EnvironmentLost(AppLost):
     """The app cannot be brought back: the invocation is reported, then the process exits for a fresh environment."""

@@ -61,18 +61,17 @@ LEVELS = {
 NO_IDS = ("", "")
 
 
-def install(environ: Mapping[str, str], *, is_concurrent: bool = False) -> HandlerLogs:
+def install(environ: Mapping[str, str]) -> HandlerLogs:
     """Set up what the user's module finds when it is imported: ``print`` that is written at once, and ``logging``.
 
-    Removes the telemetry descriptor's variable from ``os.environ``. ``is_concurrent``: several invocations at a time in
-    this process, each in a thread or an asyncio task of its own. Nothing is raised: what is wrong is logged.
+    Removes the telemetry descriptor's variable from ``os.environ``. Nothing is raised: what is wrong is logged.
     """
     as_json = wants_json(environ)
     log = Log(as_json)
     stdout = Descriptor(1)
     output = _output(environ, as_json, stdout, log)
     level = _level(environ, log)
-    scope = _TaskScope() if is_concurrent else _ProcessScope()
+    scope = Scope()
     _write_through("stdout", stdout)
     _write_through("stderr", Descriptor(2))
 
@@ -89,7 +88,7 @@ def install(environ: Mapping[str, str], *, is_concurrent: bool = False) -> Handl
 class HandlerLogs:
     """The logs as handler mode uses them."""
 
-    def __init__(self, output: Output, scope: _ProcessScope | _TaskScope, as_json: bool) -> None:
+    def __init__(self, output: Output, scope: Scope, as_json: bool) -> None:
         self._output = output
         self._scope = scope
         self._as_json = as_json
@@ -138,8 +137,8 @@ def _error_text(error_type: str, message: str, stack_trace: Sequence[str]) -> st
     return "\n".join(lines)
 
 
-class _ProcessScope:
-    """One invocation at a time: its ids are those of every thread."""
+class Scope:
+    """The ids of the invocation. There is one at a time in a process, so every thread of the user's has them."""
 
     def __init__(self) -> None:
         self._ids = NO_IDS
@@ -149,18 +148,6 @@ class _ProcessScope:
 
     def ids(self) -> Ids:
         return self._ids
-
-
-class _TaskScope:
-    """Several at once: the ids of the task or thread. One that a handler starts without its context has none."""
-
-    def __init__(self) -> None:
-        with standard_library:
-            from _contextvars import ContextVar  # contextvars is this and collections.abc
-
-        variable: Any = ContextVar("fairlead_ids", default=NO_IDS)
-        self.begin: Callable[[Ids], object] = variable.set
-        self.ids: Callable[[], Ids] = variable.get
 
 
 def _level(environ: Mapping[str, str], log: Log) -> tuple[int, int] | None:

@@ -12,12 +12,11 @@ from ..errors import AppTimeout, ClientGone, EnvironmentLost, InvocationFault
 from ..events.fields import mapping
 from ..events.request import octets_of
 from ..http1 import field_text
-from ..invocation import PAYLOAD_LIMIT
 from ..json_codec import loads
 from ..messages import HttpResponse, header
 from ..standard import signal
 from ..values import NamedTuple
-from ..web.app_client import COMPRESSED_TIMES
+from ..web.app_client import app_deadline
 from .handler import HandlerExit, report_exception
 
 TYPE_CHECKING = False
@@ -180,17 +179,11 @@ class Rules:
         self._logs = logs
         self._exit: HandlerExit | None = None
         self.has_root = bool(config.events.base_path.rstrip("/"))
-        # What is compressed may be larger before.
-        self.max_body = PAYLOAD_LIMIT * (COMPRESSED_TIMES if config.answers.compression else 1)
+        self.max_body = config.answers.largest_body
 
     def deadline(self, invocation: Invocation) -> float | None:
-        """Until when the app may take, in epoch seconds: early enough to still answer for it. Raises ``AppTimeout``."""
-        if not invocation.deadline_ms:
-            return None
-        deadline = (invocation.deadline_ms - self._margin_ms) / 1000
-        if deadline <= time.time():
-            raise AppTimeout("no time was left to ask the app: see FAIRLEAD_DEADLINE_MARGIN_MS")
-        return deadline
+        """Until when the app may take, in epoch seconds. Raises ``AppTimeout``."""
+        return app_deadline(invocation, self._margin_ms)
 
     def report(self, error: BaseException) -> InvocationFault:
         """Logs an exception of the app. Returns the fault that it is reported as."""
@@ -198,11 +191,6 @@ class Rules:
         if isinstance(fault, HandlerExit):
             self._exit = fault
         return fault
-
-    def late(self, request: HttpRequest) -> AppTimeout:
-        """Returns the fault for an app that is not done at the deadline."""
-        path = request.target.partition("?")[0]  # queries carry secrets, and this is logged
-        return AppTimeout(f"the app did not answer {request.method} {path} in time")
 
     def after_response(self) -> None:
         """Raises ``HandlerExit`` when the app has ended the process while its answer was being sent."""
@@ -230,10 +218,10 @@ class Guard:
         except (InvocationFault, ClientGone):
             raise
         except self._in_order:
-            raise self._rules.late(request) from None
+            raise AppTimeout.of(request.method, request.target) from None
         except Late:
             self._is_broken = True
-            raise self._rules.late(request) from None
+            raise AppTimeout.of(request.method, request.target) from None
         except BaseException as error:
             raise self._rules.report(error) from None
 

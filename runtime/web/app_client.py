@@ -25,7 +25,6 @@ from ..errors import (
     ProtocolError,
     ResponseTooLarge,
 )
-from ..invocation import PAYLOAD_LIMIT
 from ..standard import standard_library
 from ..waiting import NEVER, Blocking
 from .processes import is_ending
@@ -67,8 +66,6 @@ if TYPE_CHECKING:
 
 # How many starts in a row may fail.
 START_LIMIT = 3
-# Text takes a fifth of its size compressed, and four times the limit still fits into the smallest function.
-COMPRESSED_TIMES = 4
 # An app that dies closes its sockets first; its end can be seen a moment later.
 DEATH_WAIT_S, DEATH_POLL_S = 0.05, 0.001
 # The same of one that is seen to be dying: on a busy machine, or when its owner has other things to do.
@@ -82,6 +79,16 @@ REFUSING_LIMIT_S = 8.0
 # An app of which it is known gets so long after an answer to close the connection, and then its listener: what is sent
 # to one that is about to end is lost.
 RECYCLE_S, CLOSING_S = 0.05, 0.01
+
+
+def app_deadline(invocation: Invocation, margin_ms: int) -> float | None:
+    """Until when the app may take, in epoch seconds: early enough to still answer for it. Raises ``AppTimeout``."""
+    if not invocation.deadline_ms:
+        return None
+    deadline = (invocation.deadline_ms - margin_ms) / 1000
+    if deadline <= time.time():
+        raise AppTimeout("no time was left to ask the app: see FAIRLEAD_DEADLINE_MARGIN_MS")
+    return deadline
 
 
 class AnswerBody:
@@ -123,8 +130,8 @@ class AppClient:
         # Whether a request may be sent once more depends on what has become of the app: ``_may_ask_again``.
         self._connection = Connection(*address, config.app.pool_idle_timeout_s, self._waiting, is_repeating=False)
         self._connection.on_surplus = self._tell_of_surplus
-        # What is compressed may be larger before.
-        self._max_body = PAYLOAD_LIMIT * (COMPRESSED_TIMES if config.answers.compression else 1)
+        self._margin_ms = config.lifecycle.deadline_margin_ms
+        self._max_body = config.answers.largest_body
         self._ready = False
         self.is_lost = False
         """``replace`` has to be called before the next ``ask``."""
@@ -136,7 +143,7 @@ class AppClient:
 
         Raises ``InvocationFault``; when that is an ``AppLost``, ``replace`` has to be called before the next ``ask``.
         """
-        deadline = self._deadline(invocation)
+        deadline = app_deadline(invocation, self._margin_ms)
         response = await self._send(self._connection.exchange, request, deadline, self._max_body)
         if self._connection.has_ended_answer:
             await self._confirm_end()
@@ -144,7 +151,7 @@ class AppClient:
 
     async def begin(self, request: HttpRequest, invocation: Invocation) -> tuple[HttpResponse, AnswerBody]:
         """Returns the app's answer as soon as its head is there, and the rest of it. Raises as ``ask``."""
-        deadline = self._deadline(invocation)
+        deadline = app_deadline(invocation, self._margin_ms)
         reader = await self._send(self._connection.begin, request, deadline, None)
         if self._connection.has_ended_answer:
             await self._confirm_end()
@@ -193,18 +200,10 @@ class AppClient:
         """Close the connection if it is idle, from another thread: servers wait for it at their end (gunicorn)."""
         self._connection.hang_up()
 
-    def _deadline(self, invocation: Invocation) -> float | None:
-        """Until when the app may take, in epoch seconds: early enough to still answer for it."""
-        if not invocation.deadline_ms:
-            return None
-        return (invocation.deadline_ms - self._config.lifecycle.deadline_margin_ms) / 1000
-
     async def _send(
         self, exchange: Exchange[Answer], request: HttpRequest, deadline: float | None, max_body: int | None
     ) -> Answer:
         """Returns what ``exchange`` gives, once the app is ready for it."""
-        if deadline is not None and deadline <= time.time():
-            raise AppTimeout("no time was left to ask the app: see FAIRLEAD_DEADLINE_MARGIN_MS")
         is_second = False
         while True:
             if not self._ready:
@@ -272,8 +271,7 @@ class AppClient:
         """Returns the fault that a failed exchange with the app means."""
         if isinstance(error, ExchangeTimeout):
             self._abandon()
-            path = request.target.partition("?")[0]  # queries carry secrets, and this is logged
-            return AppTimeout(f"the app did not answer {request.method} {path} in time")
+            return AppTimeout.of(request.method, request.target)
         if isinstance(error, BodyTooLarge):
             return ResponseTooLarge(error.size, error.limit)
         if isinstance(error, ProtocolError):

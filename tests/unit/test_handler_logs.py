@@ -24,7 +24,7 @@ import pytest
 from runtime.invocation import Invocation
 from runtime.logs import NO_BREAK_SPACE, indented, line, stamp
 from runtime.python.log_records import JsonFormatter, LambdaLoggerHandler, TextFormatter
-from runtime.python.logs import LEVELS, Descriptor, Frames, HandlerLogs, Lines, _ProcessScope, _TaskScope
+from runtime.python.logs import LEVELS, Descriptor, Frames, HandlerLogs, Lines, Scope
 
 ROOT = Path(__file__).parents[2]
 NOW = 1763726400.0419
@@ -379,7 +379,7 @@ def test_a_pipe_that_a_child_made_non_blocking_loses_nothing(pipe: tuple[int, De
 
 def error_record(as_json: bool, *arguments: Any, begun: bool = True) -> str:
     kept = Kept()
-    logs = HandlerLogs(kept, _ProcessScope(), as_json)
+    logs = HandlerLogs(kept, Scope(), as_json)
     if begun:
         logs.begin(Invocation("id-1", b"", tenant_id="t-1"))
     logs.error(*arguments)
@@ -425,32 +425,13 @@ def test_an_init_error_has_no_ids() -> None:
 
 
 def test_all_threads_have_the_ids_of_the_only_invocation() -> None:
-    scope = _ProcessScope()
+    scope = Scope()
     scope.begin(("id-1", "t-1"))
     seen: list[object] = []
     thread = threading.Thread(target=lambda: seen.append(scope.ids()))
     thread.start()
     thread.join(30)
     assert seen == [("id-1", "t-1")]
-
-
-def test_invocations_at_the_same_time_do_not_mix() -> None:
-    scope = _TaskScope()
-    barrier = threading.Barrier(4)
-    seen: dict[str, tuple[str, str]] = {}
-
-    def invocation(request_id: str) -> None:
-        scope.begin((request_id, ""))
-        barrier.wait(10)
-        seen[request_id] = scope.ids()
-
-    threads = [threading.Thread(target=invocation, args=(f"id-{n}",)) for n in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert seen == {f"id-{n}": (f"id-{n}", "") for n in range(4)}
-    assert scope.ids() == ("", "")
 
 
 # The whole, in a process with the flags of `bootstrap`
@@ -463,12 +444,12 @@ INVOCATION = 'logs.begin(Invocation("id-1", b"", tenant_id="t-1"))\n'
 def run(tmp_path: Path) -> Run:
     """Runs code as the handler would: after ``install``, with ``logs`` at hand; keyword arguments are variables."""
 
-    def run_code(code: str, *, before: str = "", is_concurrent: bool = False, **environment: str) -> Any:
+    def run_code(code: str, *, before: str = "", **environment: str) -> Any:
         (tmp_path / "case.py").write_text(
             f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\n{before}\nimport posix\n"
             "from runtime.python import logs as handler_logs\nfrom runtime.invocation import Invocation\n"
             "environ = {name.decode(): value.decode() for name, value in posix.environ.items()}\n"
-            f"logs = handler_logs.install(environ, is_concurrent={is_concurrent})\n{code}"
+            f"logs = handler_logs.install(environ)\n{code}"
         )
         command = [os.path.realpath(sys.executable), "-ISBXutf8", str(tmp_path / "case.py")]
         return subprocess.run(
@@ -642,23 +623,6 @@ def test_records_have_the_ids_of_their_invocation_and_init_has_none(run: Run) ->
         ("id-1", "t-1"),
         ("id-2", None),
     ]
-
-
-def test_tasks_of_invocations_at_the_same_time_have_ids_of_their_own(run: Run) -> None:
-    code = (
-        "import asyncio, logging\n"
-        "async def invocation(n):\n"
-        "    logs.begin(Invocation(f'id-{n}', b''))\n"
-        "    await asyncio.sleep(0)\n"
-        "    await asyncio.to_thread(logging.warning, n)\n"
-        "    await asyncio.create_task(child(n))\n"
-        "async def child(n): logging.warning(n)\n"
-        "async def main(): await asyncio.gather(*map(invocation, range(5)))\n"
-        "asyncio.run(main())"
-    )
-    shown = [text.split("\t") for text in succeeded(run(code, is_concurrent=True))]
-    assert len(shown) == 10
-    assert all(request_id == f"id-{message}" for _, _, request_id, message in shown)
 
 
 # print
