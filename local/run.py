@@ -21,11 +21,10 @@ from .app import python_packages, start_script
 from .app.changes import Changes
 from .app.prepared import AUTO, RUNTIMES, Prepared, oversize, prepare, unfit
 from .app.start_script import START_SCRIPT, is_module, module_file
+from .environments.app_port import PORT_VARIABLES, named_port
+from .environments.function import Function
+from .environments.pool import Environments, Outcome, Start
 from .failures import LocalFailure
-from .function.app_port import PORT_VARIABLES, named_port
-from .function.environments import Environments, Outcome, Start
-from .function.sandbox import Sandbox
-from .function.streaming_sandbox import StreamingSandbox
 from .gateway.display import BOOKKEEPING, Display, JsonLines, Readable
 from .gateway.late_requests import Lateness
 from .gateway.server import Gateway, Served
@@ -97,7 +96,7 @@ def running(
     app = prepared(options, layer)
     notices = [*app.notices, *oversize(app), *unfit(app)]
     output: deque[str] = deque(maxlen=OUTPUT_LINES)
-    begun: deque[Sandbox] = deque(maxlen=1)
+    begun: deque[Function] = deque(maxlen=1)
 
     lateness = Lateness()
 
@@ -145,7 +144,7 @@ def starter(
     options: Options,
     layer: Path,
     on_output: Callable[[int, str], object],
-    on_start: Callable[[Sandbox], object],
+    on_start: Callable[[Function], object],
     settled: Mapping[str, str],
     on_port_wanted: Callable[[int], str],
 ) -> Start:
@@ -154,9 +153,9 @@ def starter(
     ``settled`` has the variables that are known by then to be needed.
     """
 
-    def start(number: int, is_alone: bool) -> Sandbox:
+    def start(number: int, is_alone: bool) -> Function:
         app = prepared(options, layer)
-        sandbox = (StreamingSandbox if options.invoke_mode == STREAM else Sandbox)(
+        function = Function(
             app.layer,
             app.task,
             {
@@ -173,10 +172,11 @@ def starter(
             freeze=options.is_freezing,
             own_port=not is_alone,
             on_port_wanted=on_port_wanted,
+            is_streaming=options.invoke_mode == STREAM,
         )
-        sandbox.start()
-        on_start(sandbox)
-        return sandbox
+        function.start()
+        on_start(function)
+        return function
 
     return start
 

@@ -23,10 +23,10 @@ import urllib3
 from layer.failures import LayerError
 
 from .failures import LocalFailure
-from .function.sandbox import Reply
 from .gateway.display import BOOKKEEPING, below
 from .gateway.server import Served
 from .run import Options, running
+from .runtime_api.reply import Reply
 from .sources import SOURCES
 
 WARM_REQUESTS = 50

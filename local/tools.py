@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from layer.failures import LayerError
 
@@ -27,13 +27,17 @@ PACKAGES = {
 
 def command(tool: str, machine: str) -> list[str]:
     """The start of a command line that runs ``tool``, on a machine of the architecture ``machine``."""
-    installed = shutil.which(tool)
-    if installed:
-        return [installed]
+    return next(commands(tool, machine))
+
+
+def commands(tool: str, machine: str) -> Iterator[list[str]]:
+    """Each way to run ``tool``, the machine's own first. Debian's is fetched when it is asked for."""
+    if installed := shutil.which(tool):
+        yield [installed]
     root = once(CACHE / "tools" / f"{tool}-{machine}", lambda draft: rootfs.unpack(PACKAGES[tool], draft, machine))
     libraries = root / "usr/lib" / TRIPLETS[machine]
     # The loader is told, and not the environment: LD_LIBRARY_PATH would reach whatever the tool starts.
-    return [str(root / LOADERS[machine]), "--library-path", str(libraries), str(root / "usr/bin" / tool)]
+    yield [str(root / LOADERS[machine]), "--library-path", str(libraries), str(root / "usr/bin" / tool)]
 
 
 def main(arguments: Sequence[str]) -> int:

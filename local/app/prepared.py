@@ -3,7 +3,7 @@
 ::
 
     app = prepare(Path("examples/bun"), build.ensure())
-    with Sandbox(app.layer, app.task, extra_binds=app.binds) as function: ...
+    with Function(app.layer, app.task, extra_binds=app.binds) as function: ...
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ from layer.failures import LayerError
 from runtime.messages import HttpResponse, header, header_values
 
 from .. import sources
+from ..environments.pool import Outcome
 from ..failures import LocalFailure
-from ..function.environments import Outcome
 from ..hosts import Authority, Hosts, authority, is_loopback
 from ..ports import LOOPBACK, HeldPort, hold, hold_free
 from ..runtime_api.streamed_answer import AnswerCut, ClientGone

@@ -6,9 +6,9 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import Future
 
+from ..environments.pool import Outcome
 from ..failures import LocalFailure
-from ..function.environments import Outcome
-from ..function.sandbox import Reply
+from ..runtime_api.reply import Reply
 from ..runtime_api.session import SETTLE_S
 from ..runtime_api.streamed_answer import AnswerCut, ClientGone, StreamedAnswer
 from ..sources.reply import error_in, fault

@@ -12,11 +12,11 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from typing import NamedTuple
 
 from runtime.invocation import PAYLOAD_LIMIT, Invocation
 
 from ..failures import LocalFailure
+from .reply import TIMED_OUT, Reply
 from .streamed_answer import TOO_LARGE, TRUNCATED, StreamedAnswer, error_document
 
 ARN = "arn:aws:lambda:us-east-1:012345678912:function:test_function"
@@ -24,14 +24,6 @@ ARN = "arn:aws:lambda:us-east-1:012345678912:function:test_function"
 # again at once in this environment; who still works by then is not waited for.
 SETTLE_S = 0.2
 EXITED = "Runtime.ExitError"
-
-
-class Answer(NamedTuple):
-    """What an invocation ends with, as the emulator words it; ``stream``: what it begins to be answered with."""
-
-    status: int
-    body: bytes
-    stream: StreamedAnswer | None = None
 
 
 class Refusal(Exception):
@@ -48,11 +40,16 @@ class Gone(Exception):
 
 
 class TimedOut(Exception):
-    """The function has had its time, and the process must end; ``answer`` is what the invocation ends with."""
+    """The function has had its time, and the process must end; ``reply`` is what the invocation ends with."""
 
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.body.decode())
-        self.answer = answer
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.body.decode())
+        self.reply = reply
+
+
+def timed_out(timeout_s: float) -> Reply:
+    """What an invocation ends with that was not answered, in the emulator's words."""
+    return Reply(200, TIMED_OUT + b"%.2f seconds" % timeout_s)
 
 
 class Session:
@@ -66,7 +63,7 @@ class Session:
         self._state = "init"
         self._to_hand_over: Invocation | None = None
         self._invocation: Invocation | None = None  # until it is over: answered, and the next one asked for
-        self._answer: Answer | None = None
+        self._answer: Reply | None = None
         self._init_error: bytes | None = None
         self._exit: str | None = None  # how the process ended
         self._is_leaving = False  # it has ended, and what it sent may still be read
@@ -111,12 +108,12 @@ class Session:
 
     def answer(self, body: bytes) -> None:
         """The whole answer, or the document of an error."""
-        self._conclude(Answer(200, body))
+        self._conclude(Reply(200, body))
 
     def answer_is_too_large(self, size: int) -> Refusal:
         """What both sides are told then."""
         words = f"Response payload size ({size} bytes) exceeded maximum allowed payload size ({PAYLOAD_LIMIT} bytes)."
-        self._conclude(Answer(200, error_document(TOO_LARGE, words)))
+        self._conclude(Reply(200, error_document(TOO_LARGE, words)))
         return Refusal(413, "RequestEntityTooLarge", words)
 
     def answer_has_a_wrong_mode(self, mode: str) -> Refusal:
@@ -128,17 +125,17 @@ class Session:
     def answer_is_streamed(self, stream: StreamedAnswer) -> None:
         """It has begun."""
         with self._changed:
-            self._answer = Answer(200, b"", stream)
+            self._answer = Reply(200, b"", stream=stream)
             self._changed.notify_all()
 
     def stream_has_ended(self, failure: bytes | None) -> None:
         """Properly, be it with the document of an error."""
-        self._conclude(Answer(200, failure or b""))
+        self._conclude(Reply(200, failure or b""))
 
     def stream_was_cut(self, failure: bytes | None) -> None:
         """By the runtime, with the error that this is; or, without one, because nobody wants the rest."""
         if failure is None:
-            self._conclude(Answer(200, b""))
+            self._conclude(Reply(200, b""))
         else:
             self._break(failure)
 
@@ -186,27 +183,27 @@ class Session:
         """Whether the runtime gets a SIGTERM and some time before it is killed."""
         return bool(self._extensions)
 
-    def invoke(self, payload: bytes, timeout_s: float, on_answer: Callable[[Answer], object]) -> Answer:
+    def invoke(self, payload: bytes, timeout_s: float, on_answer: Callable[[Reply], object]) -> Reply:
         """What the invocation ends with; back when the runtime has asked for the next one, or has ended.
 
         ``on_answer`` gets the answer that is there earlier: one that is streamed as soon as it begins, one that the
         runtime still works after as soon as that is noticed. ``timeout_s`` is for the rest of the start, and again for
         the invocation. Raises ``TimedOut``, and ``LocalFailure`` when ``stop`` was called.
         """
-        timed_out = Answer(200, b"Task timed out after %.2f seconds" % timeout_s)
+        late = timed_out(timeout_s)
         if not self._await(timeout_s, self._is_ready):
             if self._exit is None:
-                raise TimedOut(timed_out)
-            return Answer(502, self._init_error or b"")
+                raise TimedOut(late)
+            return Reply(502, self._init_error or b"")
         until = time.monotonic() + timeout_s
         invocation = self._hand_over(payload, timeout_s)
         if not self._await(timeout_s, lambda: self._answer is not None) and self._exit is None:
-            raise TimedOut(timed_out)
+            raise TimedOut(late)
         begun = self._answer
         if begun and (begun.stream or not self._await(SETTLE_S, self._is_over)):
             on_answer(begun)
         is_over = self._await(until - time.monotonic(), self._is_over)
-        return self._outcome(invocation, timed_out, is_over)
+        return self._outcome(invocation, late, is_over)
 
     def leave(self) -> None:
         """The process has ended: whoever waits for something to be sent to it need not wait. Then ``end``."""
@@ -262,7 +259,7 @@ class Session:
             self._changed.notify_all()
         return invocation
 
-    def _outcome(self, invocation: Invocation, timed_out: Answer, is_over: bool) -> Answer:
+    def _outcome(self, invocation: Invocation, late: Reply, is_over: bool) -> Reply:
         with self._changed:
             answer = self._answer
             is_streaming = bool(answer and answer.stream)
@@ -272,19 +269,19 @@ class Session:
             if is_over or self._exit is not None:
                 assert answer is not None
                 return answer
-        raise TimedOut(timed_out if answer is None or is_streaming else answer)
+        raise TimedOut(late if answer is None or is_streaming else answer)
 
-    def _crash(self, invocation: Invocation) -> Answer:
-        return Answer(502, error_document(EXITED, f"RequestId: {invocation.request_id} Error: {self._exit}"))
+    def _crash(self, invocation: Invocation) -> Reply:
+        return Reply(502, error_document(EXITED, f"RequestId: {invocation.request_id} Error: {self._exit}"))
 
-    def _conclude(self, answer: Answer) -> None:
+    def _conclude(self, answer: Reply) -> None:
         with self._changed:
             self._answer = answer
             self._go("answered")
 
     def _break(self, failure: bytes) -> None:
         with self._changed:
-            self._answer = Answer(200, failure)
+            self._answer = Reply(200, failure)
             self._go("broken")
 
     def _go(self, state: str) -> None:

@@ -9,6 +9,7 @@ namespace would.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -16,13 +17,11 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ..cache import CACHE
 from ..processes import below
-from . import linux
 from .mounts import TASK_ROOT, Bind
-from .namespaces import become, info_fd, tell
 from .relocate import BOOTSTRAP, compose, moved, relocated
 
 NOTICE = (
@@ -88,16 +87,21 @@ def _settle(plan: dict[str, Any], paths: Path) -> None:
     plan["environment"] = {**variables, "PATH": os.pathsep.join(filter(None, path))}
 
 
+# prctl(2)
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 # Waited for instead of handled: nothing then happens between two lines of this program.
 SIGNALS = (signal.SIGTERM, signal.SIGCHLD)
 
 
 def main(arguments: Sequence[str]) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    info, (text, *command) = info_fd(arguments)
+    _, info, text, *command = arguments
+    os.set_inheritable(int(info), False)  # it ends with what is written there, not with the command
     plan = json.loads(text)
-    linux.signal_at_death_of(plan["parent"], signal.SIGTERM)
-    linux.adopt_orphans()
+    _set(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != plan["parent"]:  # it has ended before that
+        os.kill(os.getpid(), signal.SIGTERM)
+    _set(PR_SET_CHILD_SUBREAPER, 1)  # what loses its parent becomes a child of this process
     with (
         tempfile.TemporaryDirectory(prefix="fairlead-") as temporary,
         tempfile.TemporaryDirectory(prefix="fairlead-paths-", dir=_where_programs_run()) as paths,
@@ -107,11 +111,29 @@ def main(arguments: Sequence[str]) -> int:
         child = os.fork()
         if child == 0:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-            become(command, plan)
-        tell(info, os.getpid())
+            _become(command, plan)
+        os.write(int(info), json.dumps({"child-pid": os.getpid()}).encode())  # as bubblewrap does it
+        os.close(int(info))
         status = _ended(child)
         _end_all()
     return status
+
+
+def _set(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, ctypes.c_ulong(value), *[ctypes.c_ulong(0)] * 3) < 0:
+        raise OSError(ctypes.get_errno(), f"prctl {option}: {os.strerror(ctypes.get_errno())}")
+
+
+def _become(command: list[str], plan: Mapping[str, Any]) -> NoReturn:
+    """Replace this process by ``command``, where and with the environment that ``plan`` says; or end with 127, as a
+    shell does."""
+    try:
+        os.chdir(plan["directory"])
+        os.execve(command[0], command, plan["environment"])
+    except OSError as error:
+        print(f"{command[0]}: {error}", file=sys.stderr, flush=True)
+    os._exit(127)
 
 
 def _ended(child: int) -> int:

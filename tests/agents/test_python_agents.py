@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from local.app.prepared import prepare
-from local.function.sandbox import Sandbox
+from local.environments.function import Function
 from tests.integration.conftest import StartFunction, had
 
 from .collector import Collector
@@ -121,14 +121,14 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-Start = Callable[..., Sandbox]
+Start = Callable[..., Function]
 
 
 @pytest.fixture
 def start(start_function: StartFunction, layer_tree: Path, collector: Collector, name: str) -> Start:
     """A function with the agent; keyword arguments are variables."""
 
-    def started(**more: str) -> Sandbox:
+    def started(**more: str) -> Function:
         agent = AGENTS[name]
         app = had(lambda _: prepare(FUNCTIONS / name, layer_tree, handler="app.handler"))
         variables = {"PYTHONPATH": "/var/task/python", **agent.environment(collector), **more}
@@ -172,12 +172,12 @@ def test_what_each_costs_at_the_start_is_written_down(
     PAGE.write_text(written(PAGE.read_text(), f"{note}\n\n{table(rows, medians['none'])}"))
 
 
-def ask(function: Sandbox, event: Mapping[str, str]) -> Any:
+def ask(function: Function, event: Mapping[str, str]) -> Any:
     reply = function.invoke(json.dumps(event).encode())
     return json.loads(reply.body)
 
 
-def has_sent(function: Sandbox, collector: Collector, is_log: bool, texts: tuple[str, ...]) -> None:
+def has_sent(function: Function, collector: Collector, is_log: bool, texts: tuple[str, ...]) -> None:
     if not is_log:
         collector.wait(*texts)
         return

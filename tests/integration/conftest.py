@@ -16,17 +16,17 @@ import pytest
 
 from layer import build
 from layer.failures import LayerError
+from local.environments.app_port import PORT_VARIABLES
+from local.environments.function import Function
 from local.failures import LocalFailure
-from local.function.app_port import PORT_VARIABLES
-from local.function.sandbox import Sandbox
 from local.machine import architecture
 from local.ports import free_ports
 from local.runtime_api import emulator as rie
-from local.sandbox import enclosure, rootfs
+from local.sandbox import launcher, rootfs
 from local.sandbox.mounts import Bind
 
 T = TypeVar("T")
-StartFunction = Callable[..., Sandbox]
+StartFunction = Callable[..., Function]
 
 
 def chosen_architecture() -> str:
@@ -81,7 +81,7 @@ def root() -> Path:
 
 def can_run(target: str) -> None:
     """Skips unless functions for the architecture ``target`` run in a sandbox here: as a process, they are no layer."""
-    kind, _, reasons = had(lambda target: enclosure.best(enclosure.Function(Path(), Path(), target)), target)
+    kind, _, reasons = had(lambda target: launcher.best(launcher.Code(Path(), Path(), target)), target)
     if kind == "process":
         pytest.skip("; ".join(reasons) or "LOCAL_SANDBOX=process")
 
@@ -95,7 +95,7 @@ def sandbox_works(root: Path, emulator: Path) -> None:
 @pytest.fixture
 def start_function(request: pytest.FixtureRequest, sandbox_works: None) -> Iterator[StartFunction]:
     """``start_function(app, layer=, memory_mb=, timeout_s=, extra_binds=, freeze=, suite=, **environment)`` gives a
-    running ``Sandbox``.
+    running ``Function``.
 
     The layer is the built one unless another is given; the app gets a port that is free. All end with the test.
     """
@@ -111,11 +111,11 @@ def start_function(request: pytest.FixtureRequest, sandbox_works: None) -> Itera
             freeze: bool = False,
             suite: str = rootfs.SUITE,
             **environment: str,
-        ) -> Sandbox:
+        ) -> Function:
             if not any(name in environment for name in PORT_VARIABLES):
                 environment["PORT"] = str(free_ports(1)[0])
             tree = layer or request.getfixturevalue("layer_tree")
-            function = Sandbox(tree, app, environment, memory_mb, timeout_s, extra_binds, freeze=freeze, suite=suite)
+            function = Function(tree, app, environment, memory_mb, timeout_s, extra_binds, freeze=freeze, suite=suite)
             return stack.enter_context(function)
 
         yield start

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from layer import build
+from local.environments.function import Function
 from local.failures import LocalFailure
-from local.function.sandbox import Sandbox
 from local.machine import architecture, architecture_of
 from local.ports import free_ports
 from local.runtime_api import emulator
@@ -41,10 +41,10 @@ def layer() -> Path:
 
 
 @pytest.fixture(scope="module")
-def function(layer: Path) -> Iterator[Sandbox]:
+def function(layer: Path) -> Iterator[Function]:
     # Emulated, all takes seconds on a busy machine. An app is given up after 8 of them, the emulator waits for 20.
     variables = {"FAIRLEAD_COMMAND": FAULTS, "PORT": str(free_ports(1)[0]), "FAIRLEAD_DEADLINE_MARGIN_MS": "12000"}
-    with Sandbox(layer, APPS, variables, 512, 20, architecture="arm64") as function:
+    with Function(layer, APPS, variables, 512, 20, architecture="arm64") as function:
         yield function
 
 
@@ -54,12 +54,12 @@ def test_what_a_layer_is_made_for_is_read_from_its_programs(layer: Path, tmp_pat
     assert architecture_of(tmp_path) == architecture()
 
 
-def test_an_event_is_answered(function: Sandbox) -> None:
+def test_an_event_is_answered(function: Function) -> None:
     event = b'{ "Records" : [], "big": 12345678901234567890123 }'
     assert function.invoke(event).body == event
 
 
-def test_it_is_the_layers_interpreter_for_arm64_that_runs(function: Sandbox) -> None:
+def test_it_is_the_layers_interpreter_for_arm64_that_runs(function: Function) -> None:
     """Emulated, the kernel sees the emulator run; the files that it has mapped are the program's."""
     function.invoke(b"[]")
     maps = Path(f"/proc/{bootstrap_pid(function)}/maps").read_text().splitlines()
@@ -70,13 +70,13 @@ def test_it_is_the_layers_interpreter_for_arm64_that_runs(function: Sandbox) -> 
         assert file.read(20)[18:] == b"\xb7\0"
 
 
-def function_root(function: Sandbox) -> Path:
-    return Path(f"/proc/{function.emulator_pid}/root")
+def function_root(function: Function) -> Path:
+    return Path(f"/proc/{function.sandbox.program_pid}/root")
 
 
 def test_the_app_gets_the_request_of_a_real_event(layer: Path) -> None:
     variables = {"FAIRLEAD_COMMAND": ECHO, "PORT": str(free_ports(1)[0]), "FAIRLEAD_CONTEXT_HEADERS": "false"}
-    with Sandbox(layer, APPS, variables) as function:
+    with Function(layer, APPS, variables) as function:
         for event in (EVENTS / source / "complete-post.json" for source in ("function-url", "http-api-2", "alb")):
             payload = document(function.invoke(event.read_bytes()))
             head, _, body = beside(event, ".http").read_text().partition("\n\n")
@@ -84,24 +84,24 @@ def test_the_app_gets_the_request_of_a_real_event(layer: Path) -> None:
 
 
 @pytest.mark.parametrize(("path", "status"), [("/die", 502), ("/garbage", 502), ("/silence", 504), ("/headers/9", 200)])
-def test_a_misbehaving_app_costs_one_answer(function: Sandbox, path: str, status: int) -> None:
+def test_a_misbehaving_app_costs_one_answer(function: Function, path: str, status: int) -> None:
     assert document(function.invoke(function_url(path, "POST", "x" * 100_000)))["statusCode"] == status
     assert function.invoke(b'{"next":1}').body == b'{"next":1}'
 
 
-def test_broken_json_is_an_invocation_error(function: Sandbox) -> None:
+def test_broken_json_is_an_invocation_error(function: Function) -> None:
     assert document(function.invoke(b"{"))["errorType"] == "Runtime.UnmarshalError"
 
 
 def test_the_app_and_what_it_starts_are_arm64_too(layer: Path, tmp_path: Path) -> None:
     variables = {"FAIRLEAD_COMMAND": COMMAND, "PORT": str(free_ports(1)[0])}
-    with Sandbox(layer, shell_app(tmp_path / "app"), variables) as function:
+    with Function(layer, shell_app(tmp_path / "app"), variables) as function:
         assert document(function.invoke(b'"uname -m; id -u"')) == "aarch64\n993"
         function.stop()
         assert "goodbye" in function.output
 
 
-def test_the_machine_knows_nothing_of_it(function: Sandbox) -> None:
+def test_the_machine_knows_nothing_of_it(function: Function) -> None:
     """Nothing is registered outside of the sandbox, so a program for arm64 runs nowhere else."""
     function.invoke(b"[]")
     if architecture() == "arm64":

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import urllib3
 
+from local.environments.function import Function
 from local.failures import LocalFailure
-from local.function.sandbox import Sandbox
 from local.ports import free_ports
 from local.processes import below
 from local.sandbox import freezer
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.integration
 
 SWITCHES = {"v1": V1, "v2": V2}
 FREEZES = 5
-Start = Callable[..., Sandbox]
+Start = Callable[..., Function]
 
 
 @pytest.fixture(params=SWITCHES.values(), ids=SWITCHES)
@@ -60,9 +60,9 @@ def can_freeze(places: list[Place]) -> None:
 def start(sandbox_works: None, layer_tree: Path, switch: Switch) -> Iterator[Start]:
     with ExitStack() as stack:
 
-        def start(task: Path, command: str = COMMAND, timeout_s: int = 30, **more: str) -> Sandbox:
+        def start(task: Path, command: str = COMMAND, timeout_s: int = 30, **more: str) -> Function:
             variables = {"FAIRLEAD_COMMAND": command, "PORT": str(free_ports(1)[0]), **more}
-            return stack.enter_context(Sandbox(layer_tree, task, variables, 512, timeout_s, freeze=True))
+            return stack.enter_context(Function(layer_tree, task, variables, 512, timeout_s, freeze=True))
 
         yield start
 
@@ -72,12 +72,12 @@ def task(tmp_path: Path) -> Path:
     return shell_app(tmp_path / "app")
 
 
-def ask(function: Sandbox, command: str) -> Any:
+def ask(function: Function, command: str) -> Any:
     return json.loads(function.invoke(json.dumps(command).encode()).body)
 
 
-def is_frozen(function: Sandbox) -> bool:
-    return function.freezer is not None and function.freezer.is_frozen
+def is_frozen(function: Function) -> bool:
+    return function.sandbox.freezer is not None and function.sandbox.freezer.is_frozen
 
 
 def sockets(pid: int) -> set[str]:
@@ -89,10 +89,10 @@ def test_everything_but_the_emulator_is_frozen_between_invocations(start: Start,
     function = start(task)
     ask(function, DETACHED)
     assert is_frozen(function)
-    assert function.freezer is not None
-    assert function.freezer.members() == set(function.processes())
+    assert function.sandbox.freezer is not None
+    assert function.sandbox.freezer.members() == set(function.processes())
     assert len(function.processes()) == 3
-    assert function.emulator_pid not in function.freezer.members()
+    assert function.sandbox.program_pid not in function.sandbox.freezer.members()
 
 
 def test_a_background_thread_makes_no_progress_while_frozen(start: Start, task: Path) -> None:
@@ -149,8 +149,8 @@ def test_stopping_a_frozen_function_tells_the_app_and_leaves_nothing(start: Star
     function = start(task)
     ask(function, "true")
     assert is_frozen(function)
-    assert function.freezer is not None
-    processes, cgroup = with_descendants(function.pid), function.freezer.directory
+    assert function.sandbox.freezer is not None
+    processes, cgroup = with_descendants(function.sandbox.pid), function.sandbox.freezer.directory
     function.stop()
     assert "goodbye" in function.output
     assert all_gone(processes)
@@ -162,13 +162,13 @@ import json, sys
 from pathlib import Path
 from local.sandbox import freezer
 from local.processes import below
-from local.function.sandbox import Sandbox
+from local.environments.function import Function
 everywhere = freezer.places
 freezer.places = lambda limit: [place for place in everywhere(limit) if place[1].file == sys.argv[4]]
-with Sandbox(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]), freeze=True) as function:
+with Function(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]), freeze=True) as function:
     function.invoke(b'"true"')
-    limit = function.memory_limit.directory if function.memory_limit else ""
-    print(json.dumps([function.pid, str(limit), str(function.freezer.directory)]), flush=True)
+    limit = function.sandbox.memory_limit.directory if function.sandbox.memory_limit else ""
+    print(json.dumps([function.sandbox.pid, str(limit), str(function.sandbox.freezer.directory)]), flush=True)
     sys.stdin.read()
 """
 

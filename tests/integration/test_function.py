@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from local.function.sandbox import Reply, Sandbox
+from local.environments.function import Function
 from local.ports import free_ports, is_listening
+from local.runtime_api.reply import Reply
 from tests.conformance.test_app_faults import function_url
 from tests.unit.test_events import beside, expected_body
 
@@ -60,14 +61,14 @@ def test_another_event_arrives_untouched_and_the_answer_too(start_function: Star
 
 
 @pytest.fixture(scope="module")
-def module_function(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+def module_function(request: pytest.FixtureRequest) -> Iterator[Function]:
     """One function for all the faults that it must survive."""
     request.getfixturevalue("sandbox_works")
     # Emulated, what takes milliseconds may take seconds: an app is given up after 8 s, and 12 s are left for the
     # rest; else after 3 s, and 7 s are left, since the machine may do other things.
     margin_ms, timeout_s = ("12000", 20) if is_emulated() else ("7000", 10)
     variables = {"FAIRLEAD_COMMAND": FAULTS, "PORT": str(free_ports(1)[0]), "FAIRLEAD_DEADLINE_MARGIN_MS": margin_ms}
-    with Sandbox(request.getfixturevalue("layer_tree"), APPS, variables, 512, timeout_s) as function:
+    with Function(request.getfixturevalue("layer_tree"), APPS, variables, 512, timeout_s) as function:
         yield function
 
 
@@ -85,23 +86,23 @@ def module_function(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
         ("/early-413", 413),
     ],
 )
-def test_a_misbehaving_app_costs_one_answer(module_function: Sandbox, path: str, status: int) -> None:
+def test_a_misbehaving_app_costs_one_answer(module_function: Function, path: str, status: int) -> None:
     assert document(module_function.invoke(function_url(path, "POST", "x" * 100_000)))["statusCode"] == status
     assert module_function.invoke(b'{"next":1}').body == b'{"next":1}'
 
 
 @pytest.mark.parametrize("host", ["a b", "${x}", "1.2.3.4.5", "h:99999", "${jndi:ldap://x/a}"])
-def test_scanner_traffic_is_served(module_function: Sandbox, host: str) -> None:
+def test_scanner_traffic_is_served(module_function: Function, host: str) -> None:
     assert document(module_function.invoke(function_url("/", headers={"host": host})))["statusCode"] == 200
 
 
 @pytest.mark.parametrize("payload", [b"{", b"\xff", b'{"a":1}x'])
-def test_broken_json_is_an_invocation_error(module_function: Sandbox, payload: bytes) -> None:
+def test_broken_json_is_an_invocation_error(module_function: Function, payload: bytes) -> None:
     assert document(module_function.invoke(payload))["errorType"] == "Runtime.UnmarshalError"
     assert module_function.invoke(b"[]").body == b"[]"
 
 
-def test_all_of_this_was_one_environment(module_function: Sandbox) -> None:
+def test_all_of_this_was_one_environment(module_function: Function) -> None:
     """The emulator starts a fresh one when the process has died, and says so."""
     module_function.invoke(b"[]")
     assert not [line for line in module_function.output if "exit status" in line or "signal: killed" in line]
@@ -144,7 +145,7 @@ def test_a_named_port_that_somebody_has_is_port_in_use(start_function: StartFunc
 
 def test_the_emulator_is_where_no_web_page_finds_it(start_function: StartFunction) -> None:
     function = start_function(APPS, FAIRLEAD_COMMAND=ECHO)
-    host, port = function.emulator_address
+    host, port = function.runtime_api.address
     assert is_listening(port, host)
     assert host.startswith("127.")
     assert not is_listening(port)
@@ -163,11 +164,11 @@ def test_a_killed_bootstrap_leaves_no_app_behind(start_function: StartFunction) 
     assert before != after
 
 
-def app_pids(function: Sandbox) -> list[int]:
+def app_pids(function: Function) -> list[int]:
     return [pid for pid in processes_of(function) if command_line(pid).endswith(b"\0/var/task/faults.py\0")]
 
 
-def bootstrap_pid(function: Sandbox) -> int:
+def bootstrap_pid(function: Function) -> int:
     return next(pid for pid in processes_of(function) if b"fairlead.main" in command_line(pid))
 
 
@@ -178,9 +179,9 @@ def command_line(pid: int) -> bytes:
         return b""
 
 
-def processes_of(function: Sandbox) -> list[int]:
+def processes_of(function: Function) -> list[int]:
     """Everything in the sandbox's process namespace."""
-    namespace = os.readlink(f"/proc/{function.emulator_pid}/ns/pid")
+    namespace = os.readlink(f"/proc/{function.sandbox.program_pid}/ns/pid")
     found = []
     for name in os.listdir("/proc"):
         try:

@@ -18,8 +18,8 @@ from layer import build, runtimes
 from local.app import node_modules, prepared
 from local.app.node_modules import Wish
 from local.app.prepared import NONE, Prepared, prepare
+from local.environments.function import Function
 from local.failures import LocalFailure
-from local.function.sandbox import Sandbox
 from local.machine import architecture
 from local.ports import free_ports
 from local.runtime_api import emulator
@@ -86,7 +86,7 @@ def test_the_other_processors_runtime_starts_beside_fairleads_layer(name: str, t
     app = prepare(written(tmp_path, {"run.sh": "#!/bin/sh\n"}), had(build.ensure, "arm64"), name)
     written(tmp_path, {"run.sh": f"#!/bin/sh\necho version $({name} --version)\nexit 7\n"})
     variables = {"PORT": str(free_ports(1)[0]), "FAIRLEAD_DEADLINE_MARGIN_MS": "1000"}
-    with Sandbox(app.layer, app.task, variables, 512, 20, app.binds) as function:
+    with Function(app.layer, app.task, variables, 512, 20, app.binds) as function:
         function.invoke(b"{}")
         output = function.output
     assert any(line.removeprefix("version ").lstrip("v") == runtimes.version(name) for line in output), output

@@ -14,11 +14,11 @@ import pytest
 import urllib3
 
 from local import smoke
+from local.environments.function import Function
 from local.failures import LocalFailure
-from local.function.sandbox import Sandbox
 from local.ports import free_ports
-from local.sandbox import enclosure
-from local.sandbox.bubblewrap import Bind
+from local.sandbox import launcher
+from local.sandbox.mounts import Bind
 
 from .conftest import StartFunction
 from .ends import all_gone, eventually, kill_driver, with_descendants
@@ -64,41 +64,41 @@ def task(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shell(start_function: StartFunction, shell_layer: Path, task: Path) -> Sandbox:
+def shell(start_function: StartFunction, shell_layer: Path, task: Path) -> Function:
     return start_function(task, layer=shell_layer, GREETING="hello")
 
 
-def said(function: Sandbox, command: str) -> str:
+def said(function: Function, command: str) -> str:
     reply = function.invoke(command.encode())
     assert reply.status == 200, f"{reply}\n" + "\n".join(function.output)
     return reply.body.decode()
 
 
 @pytest.mark.parametrize("place", ["/", "/etc", "/usr/bin", "/opt", "/var/task", "/dev/shm"])
-def test_only_tmp_can_be_written(shell: Sandbox, place: str) -> None:
+def test_only_tmp_can_be_written(shell: Function, place: str) -> None:
     assert "Read-only file system" in said(shell, f"touch {place}/x")
     assert said(shell, "touch /tmp/x && echo written") == "written"
 
 
-def test_it_runs_as_lambdas_user_without_capabilities(shell: Sandbox) -> None:
+def test_it_runs_as_lambdas_user_without_capabilities(shell: Function) -> None:
     assert said(shell, "id -u; id -g; id -un") == "993\n990\nsbx_user1051"
     assert said(shell, "grep CapEff /proc/self/status").split()[1] == "0" * 16
 
 
-def test_there_is_no_python_and_no_perl(shell: Sandbox, root: Path) -> None:
+def test_there_is_no_python_and_no_perl(shell: Function, root: Path) -> None:
     assert said(shell, "command -v python python3 perl || echo none") == "none"
     assert [path.name for path in (root / "usr/bin").iterdir() if re.match("python|perl", path.name)] == []
 
 
-def test_certificates_are_where_amazon_linux_has_them(shell: Sandbox) -> None:
+def test_certificates_are_where_amazon_linux_has_them(shell: Function) -> None:
     assert int(said(shell, "grep -c BEGIN /etc/pki/tls/certs/ca-bundle.crt")) > 100
 
 
-def test_tmp_is_bounded(shell: Sandbox) -> None:
+def test_tmp_is_bounded(shell: Function) -> None:
     assert "No space left on device" in said(shell, "head -c 600000000 /dev/zero >/tmp/x; rm /tmp/x")
 
 
-def test_the_environment_is_lambdas_and_the_functions_own(shell: Sandbox) -> None:
+def test_the_environment_is_lambdas_and_the_functions_own(shell: Function) -> None:
     variables = dict(line.split("=", 1) for line in said(shell, "env").splitlines())
     expected = {
         "LAMBDA_TASK_ROOT": "/var/task",
@@ -114,7 +114,7 @@ def test_the_environment_is_lambdas_and_the_functions_own(shell: Sandbox) -> Non
     assert variables.keys().isdisjoint({"HOME", "AWS_EXECUTION_ENV", "AWS_LAMBDA_MAX_CONCURRENCY"})
 
 
-def test_the_app_is_seen_as_it_is(shell: Sandbox) -> None:
+def test_the_app_is_seen_as_it_is(shell: Function) -> None:
     assert said(shell, "pwd; ls; readlink link; cat link") == "/var/task\nfile\nfolder\nlink\nfile\nthe app's own"
 
 
@@ -137,7 +137,7 @@ def test_a_bind_that_has_no_place_is_refused(
         start_function(task, layer=shell_layer, extra_binds=(Bind(tmp_path, "/nowhere"),))
 
 
-def test_the_process_table_is_private(shell: Sandbox) -> None:
+def test_the_process_table_is_private(shell: Function) -> None:
     seen = said(shell, "for process in /proc/[0-9]*; do cat $process/comm; done").splitlines()
     assert set(seen) <= {"bwrap", "ld-linux-x86-64", "aws-lambda-rie", "bootstrap", "bash", "cat"}
 
@@ -147,13 +147,13 @@ def test_memory_is_limited_or_the_notices_say_that_it_is_not(
 ) -> None:
     function = start_function(task, layer=shell_layer, memory_mb=128)
     hungry = said(function, "head -c 300000000 /dev/zero | tail >/dev/null; echo ${PIPESTATUS[1]}")
-    if function.memory_limit:
+    if function.sandbox.memory_limit:
         assert hungry.endswith("137")
     else:
         assert "memory limit of 128 MB is not enforced" in function.notices[0]
 
 
-def test_the_first_invocation_is_cold_and_so_is_the_one_after_a_crash(shell: Sandbox) -> None:
+def test_the_first_invocation_is_cold_and_so_is_the_one_after_a_crash(shell: Function) -> None:
     assert shell.invoke(b"true").is_cold
     assert not shell.invoke(b"true").is_cold
     assert shell.invoke(b"kill -9 $runtime").status == 502
@@ -166,7 +166,7 @@ def test_a_timeout_is_told_and_survived(start_function: StartFunction, shell_lay
     assert said(function, "echo again") == "again"
 
 
-def test_parallel_invocations_wait_for_each_other(shell: Sandbox) -> None:
+def test_parallel_invocations_wait_for_each_other(shell: Function) -> None:
     with ThreadPoolExecutor(4) as callers:
         replies = list(
             callers.map(lambda _: shell.invoke(b"echo + >>/tmp/log; sleep 0.05; echo - >>/tmp/log"), range(8))
@@ -175,7 +175,7 @@ def test_parallel_invocations_wait_for_each_other(shell: Sandbox) -> None:
     assert said(shell, "cat /tmp/log").split() == ["+", "-"] * 8
 
 
-def test_what_the_function_writes_is_captured(shell: Sandbox) -> None:
+def test_what_the_function_writes_is_captured(shell: Function) -> None:
     shell.invoke(b"echo to the log >/proc/$runtime/fd/1")
     assert eventually(lambda: "to the log" in shell.output)
 
@@ -183,7 +183,7 @@ def test_what_the_function_writes_is_captured(shell: Sandbox) -> None:
 def test_nothing_is_left_after_stop(start_function: StartFunction, shell_layer: Path, task: Path) -> None:
     function = start_function(task, layer=shell_layer)
     function.invoke(b"set -m; sleep 600 >/dev/null 2>&1 &")  # what outlives its process group, and on Lambda a freeze
-    processes, limit = with_descendants(function.pid), function.memory_limit
+    processes, limit = with_descendants(function.sandbox.pid), function.sandbox.memory_limit
     assert len(processes) >= 5
     function.stop()
     assert all_gone(processes)
@@ -195,11 +195,11 @@ def test_nothing_is_left_after_stop(start_function: StartFunction, shell_layer: 
 DRIVER = """
 import json, sys
 from pathlib import Path
-from local.function.sandbox import Sandbox
-with Sandbox(Path(sys.argv[1]), Path(sys.argv[2]), {"PORT": sys.argv[3]}) as function:
+from local.environments.function import Function
+with Function(Path(sys.argv[1]), Path(sys.argv[2]), {"PORT": sys.argv[3]}) as function:
     function.invoke(b"set -m; sleep 600 >/dev/null 2>&1 &")
-    limit = function.memory_limit.directory if function.memory_limit else ""
-    print(json.dumps([function.pid, str(limit)]), flush=True)
+    limit = function.sandbox.memory_limit.directory if function.sandbox.memory_limit else ""
+    print(json.dumps([function.sandbox.pid, str(limit)]), flush=True)
     sys.stdin.read()
 """
 
@@ -265,7 +265,7 @@ def test_run_serves_an_app_until_it_is_told_to_end(
 def test_run_without_a_sandbox_leaves_no_temporary_file(layer_tree: Path, emulator: Path, temporary: Path) -> None:
     """The app's own go with those of the program that ends it."""
     write = 'touch "$TMPDIR/left" && exec python3 -m http.server --bind 127.0.0.1 "$PORT"'
-    variables = {"TMPDIR": str(temporary), enclosure.CHOICE: "process"}
+    variables = {"TMPDIR": str(temporary), launcher.CHOICE: "process"}
     with run(temporary, layer_tree, "--cmd", write, **variables) as running:
         assert urllib3.request("GET", running.address + "/", retries=False).status == 200
         assert [path.name for path in temporary.glob("*/left")] == ["left"]
@@ -287,7 +287,7 @@ def test_an_app_that_ends_at_once_is_502_with_its_reason_on_the_terminal(
 def test_an_app_that_needs_more_memory_than_it_has_is_502_with_its_reason_on_the_terminal(
     start_function: StartFunction, shell_layer: Path, layer_tree: Path, task: Path
 ) -> None:
-    if not start_function(task, layer=shell_layer).memory_limit:
+    if not start_function(task, layer=shell_layer).sandbox.memory_limit:
         pytest.skip("no memory limit can be set here")
     (task / "hungry.py").write_text(HUNGRY)
     with run(task, layer_tree, "--memory", "128", "--cmd", "exec /opt/fairlead/bin/python3 hungry.py") as running:

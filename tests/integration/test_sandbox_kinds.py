@@ -1,4 +1,4 @@
-"""bubblewrap, namespaces by Python, an ordinary process: each does what a function needs, and leaves nothing."""
+"""bubblewrap and an ordinary process: each does what a function needs, and leaves nothing."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from local.cache import CHECKOUT
+from local.environments.function import Function
 from local.failures import LocalFailure
-from local.function.sandbox import Reply, Sandbox
 from local.machine import architecture
 from local.ports import free_ports
 from local.processes import below
-from local.sandbox import enclosure, plain_process
+from local.runtime_api.reply import Reply
+from local.sandbox import launcher, plain_process
 from local.sandbox.cgroup import counter
 from local.sandbox.mounts import Bind
 
@@ -28,8 +29,7 @@ from .test_function import command_line
 
 pytestmark = pytest.mark.integration
 
-SANDBOXES = ("bubblewrap", "namespaces")
-Start = Callable[..., Sandbox]
+Start = Callable[..., Function]
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +41,16 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def choosing(kind: str) -> Iterator[None]:
     """What starts meanwhile is of this kind."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(enclosure.CHOICE, kind)
+        patch.setenv(launcher.CHOICE, kind)
         yield
 
 
-@pytest.fixture(scope="module", params=enclosure.KINDS)
+@pytest.fixture(scope="module", params=launcher.KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
     """One after the other, where it is possible."""
     with choosing(request.param):
         try:
-            return enclosure.best(enclosure.Function(Path(), Path(), architecture()))[0]
+            return launcher.best(launcher.Code(Path(), Path(), architecture()))[0]
         except LocalFailure as failure:
             pytest.skip(str(failure))
 
@@ -59,18 +59,18 @@ def kind(request: pytest.FixtureRequest) -> str:
 def start(kind: str, layer_tree: Path, task: Path) -> Iterator[Start]:
     with ExitStack() as stack:
 
-        def start(memory_mb: int = 512, timeout_s: int = 30, binds: tuple[Bind, ...] = (), **more: str) -> Sandbox:
+        def start(memory_mb: int = 512, timeout_s: int = 30, binds: tuple[Bind, ...] = (), **more: str) -> Function:
             with choosing(kind):
-                return stack.enter_context(Sandbox(layer_tree, task, variables(**more), memory_mb, timeout_s, binds))
+                return stack.enter_context(Function(layer_tree, task, variables(**more), memory_mb, timeout_s, binds))
 
         yield start
 
 
 @pytest.fixture(scope="module")
-def function(kind: str, layer_tree: Path, task: Path) -> Iterator[Sandbox]:
+def function(kind: str, layer_tree: Path, task: Path) -> Iterator[Function]:
     with ExitStack() as stack:
         with choosing(kind):
-            function = stack.enter_context(Sandbox(layer_tree, task, variables(GREETING="hello")))
+            function = stack.enter_context(Function(layer_tree, task, variables(GREETING="hello")))
         yield function
 
 
@@ -78,61 +78,61 @@ def variables(**more: str) -> dict[str, str]:
     return {"FAIRLEAD_COMMAND": COMMAND, "PORT": str(free_ports(1)[0]), **more}
 
 
-def ask(function: Sandbox, command: str) -> Reply:
+def ask(function: Function, command: str) -> Reply:
     return function.invoke(json.dumps(command).encode())
 
 
-def said(function: Sandbox, command: str) -> str:
+def said(function: Function, command: str) -> str:
     reply = ask(function, command)
     assert reply.status == 200
     return str(json.loads(reply.body))
 
 
-def test_it_is_the_kind_that_was_chosen(function: Sandbox, kind: str) -> None:
+def test_it_is_the_kind_that_was_chosen(function: Function, kind: str) -> None:
     assert function.kind == kind
 
 
-def test_the_layers_own_interpreter_runs_the_app(function: Sandbox, kind: str) -> None:
+def test_the_layers_own_interpreter_runs_the_app(function: Function, kind: str) -> None:
     """In an ordinary process it is not at /opt, and runs all the same."""
     program = "/fairlead/bin/python3"
     assert said(function, "readlink /proc/$PPID/exe").endswith(program)
     assert said(function, "tr '\\0' '\\n' </proc/$PPID/cmdline | head -1").endswith(program)
 
 
-def test_only_the_process_says_that_there_is_no_sandbox(function: Sandbox, kind: str) -> None:
+def test_only_the_process_says_that_there_is_no_sandbox(function: Function, kind: str) -> None:
     assert (plain_process.NOTICE in function.notices) == (kind == "process")
 
 
-def test_the_app_starts_in_its_folder(function: Sandbox) -> None:
+def test_the_app_starts_in_its_folder(function: Function) -> None:
     assert said(function, '[ "$PWD" -ef "$LAMBDA_TASK_ROOT" ] && cat file') == "the app's own"
 
 
-def test_the_environment_is_lambdas_and_the_functions_own(function: Sandbox) -> None:
+def test_the_environment_is_lambdas_and_the_functions_own(function: Function) -> None:
     seen = dict(line.split("=", 1) for line in said(function, "env").splitlines())
     expected = {"GREETING": "hello", "TZ": ":UTC", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024", "AWS_REGION": "us-east-1"}
     assert {name: seen.get(name) for name in expected} == expected
     assert "HOME" not in seen
 
 
-def test_a_file_for_a_while_has_a_place(function: Sandbox) -> None:
+def test_a_file_for_a_while_has_a_place(function: Function) -> None:
     assert said(function, 'cd "${TMPDIR:-/tmp}" && echo x >file && cat file && rm file') == "x"
 
 
-def test_what_it_writes_is_captured(function: Sandbox) -> None:
+def test_what_it_writes_is_captured(function: Function) -> None:
     ask(function, "echo to the log >&2; echo to the log >/proc/$PPID/fd/1")
     assert eventually(lambda: "to the log" in function.output)
 
 
-def test_the_emulator_is_a_process_of_ours(function: Sandbox) -> None:
-    assert b"aws-lambda-rie" in command_line(function.emulator_pid)
+def test_the_emulator_is_a_process_of_ours(function: Function) -> None:
+    assert b"aws-lambda-rie" in command_line(function.sandbox.program_pid)
 
 
-def test_the_functions_processes_are_the_runtime_and_the_app(function: Sandbox) -> None:
+def test_the_functions_processes_are_the_runtime_and_the_app(function: Function) -> None:
     ask(function, "true")
     assert [b"app.py" in command_line(pid) for pid in function.processes()] == [False, True]
 
 
-def test_a_crash_is_survived(function: Sandbox) -> None:
+def test_a_crash_is_survived(function: Function) -> None:
     said(function, "true")
     assert json.loads(ask(function, "kill -9 $PPID").body)["errorType"] == "Runtime.AppExited"
     assert said(function, "echo again") == "again"
@@ -146,7 +146,7 @@ def test_a_timeout_is_told_before_it_happens_and_survived(start: Start) -> None:
 
 def test_out_of_memory_is_said(start: Start) -> None:
     function = start(memory_mb=128)
-    if function.memory_limit is None:
+    if function.sandbox.memory_limit is None:
         pytest.skip(function.notices[-1])
     reply = ask(function, "head -c 300000000 /dev/zero | tail -c 300000000 >/dev/null")
     assert "ran out of its 128 MB of memory" in reply.notice
@@ -175,8 +175,8 @@ def test_a_new_function_has_no_memory_of_the_old_one(start: Start) -> None:
 def test_stopping_tells_the_app_and_leaves_nothing(start: Start) -> None:
     function = start()
     folder = said(function, DETACHED + ' echo "$TMPDIR"')
-    assert eventually(lambda: any(command_line(pid) == b"sleep\x00600\x00" for pid in below(function.pid)))
-    processes, limit = [function.pid, *below(function.pid)], function.memory_limit
+    assert eventually(lambda: any(command_line(pid) == b"sleep\x00600\x00" for pid in below(function.sandbox.pid)))
+    processes, limit = [function.sandbox.pid, *below(function.sandbox.pid)], function.sandbox.memory_limit
     mounts = Path("/proc/self/mounts").read_text()
     function.stop()
     assert "goodbye" in function.output
@@ -189,18 +189,18 @@ def test_stopping_tells_the_app_and_leaves_nothing(start: Start) -> None:
 DRIVER = """
 import json, sys
 from pathlib import Path
-from local.function.sandbox import Sandbox
-with Sandbox(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])) as function:
+from local.environments.function import Function
+with Function(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])) as function:
     reply = function.invoke(sys.argv[4].encode())
-    limit = function.memory_limit.directory if function.memory_limit else ""
-    print(json.dumps([function.pid, str(limit), json.loads(reply.body)]), flush=True)
+    limit = function.sandbox.memory_limit.directory if function.sandbox.memory_limit else ""
+    print(json.dumps([function.sandbox.pid, str(limit), json.loads(reply.body)]), flush=True)
     sys.stdin.read()
 """
 
 
 def test_nothing_is_left_when_the_driver_is_killed(kind: str, layer_tree: Path, task: Path) -> None:
     command = json.dumps(f'{DETACHED} echo "$TMPDIR"')
-    kill_driver(DRIVER, str(layer_tree), str(task), json.dumps(variables()), command, **{enclosure.CHOICE: kind})
+    kill_driver(DRIVER, str(layer_tree), str(task), json.dumps(variables()), command, **{launcher.CHOICE: kind})
 
 
 ROME = (
@@ -227,9 +227,9 @@ PROMISES = {
 }
 
 
-@pytest.mark.parametrize("kind", SANDBOXES, indirect=True, scope="module")
+@pytest.mark.parametrize("kind", ["bubblewrap"], indirect=True, scope="module")
 @pytest.mark.parametrize(("command", "expected"), PROMISES.values(), ids=PROMISES)
-def test_a_sandbox_keeps_its_promises(function: Sandbox, command: str, expected: str) -> None:
+def test_a_sandbox_keeps_its_promises(function: Function, command: str, expected: str) -> None:
     assert said(function, command) == expected
 
 
@@ -248,15 +248,15 @@ def test_a_bind_is_seen_read_only_or_said_to_be_missing(start: Start, kind: str,
 CHOOSE = """
 from pathlib import Path
 from local import machine
-from local.sandbox import enclosure
-kind, _, reasons = enclosure.best(enclosure.Function(Path(), Path(), machine.architecture()))
+from local.sandbox import launcher
+kind, _, reasons = launcher.best(launcher.Code(Path(), Path(), machine.architecture()))
 print(kind, *reasons, sep="\\n")
 """
 
 
 def chosen(*before: str, **variables: str) -> list[str]:
     environment = {**os.environ, **variables}
-    environment.pop(enclosure.CHOICE, None)
+    environment.pop(launcher.CHOICE, None)
     command = [*before, sys.executable, "-c", CHOOSE]
     result = subprocess.run(
         command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=True, timeout=120
@@ -264,13 +264,11 @@ def chosen(*before: str, **variables: str) -> list[str]:
     return result.stdout.splitlines()
 
 
-def test_without_bubblewrap_python_makes_the_sandbox(sandbox_works: None, tmp_path: Path) -> None:
+def test_where_the_machines_bubblewrap_is_refused_an_unpacked_one_serves(sandbox_works: None, tmp_path: Path) -> None:
     """As where a security policy is about the program called bwrap."""
     (tmp_path / "bwrap").write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2; exit 1\n")
     (tmp_path / "bwrap").chmod(0o755)
-    kind, *reasons = chosen(PATH=f"{tmp_path}:{os.environ['PATH']}")
-    assert (kind, len(reasons)) == ("namespaces", 1)
-    assert "setting up uid map: Permission denied" in reasons[0]
+    assert chosen(PATH=f"{tmp_path}:{os.environ['PATH']}") == ["bubblewrap"]
 
 
 def test_without_user_namespaces_it_is_an_ordinary_process(sandbox_works: None, unshare: None) -> None:
@@ -279,16 +277,15 @@ def test_without_user_namespaces_it_is_an_ordinary_process(sandbox_works: None, 
     assert kind == "process"
     assert [reason.partition(" (")[0] for reason in reasons] == [
         "the sandbox needs user namespaces, and this machine does not allow them",
-        "this machine does not let Python make a sandbox by namespaces",
     ]
 
 
 def test_an_architecture_that_does_not_exist_is_refused(task: Path) -> None:
     with pytest.raises(LocalFailure, match="choose x86_64 or arm64"):
-        Sandbox(task, task, variables(), architecture="aarch64").start()
+        Function(task, task, variables(), architecture="aarch64").start()
 
 
 def test_a_choice_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch, task: Path) -> None:
-    monkeypatch.setenv(enclosure.CHOICE, "docker")
-    with pytest.raises(LocalFailure, match="it takes bubblewrap, namespaces, process"):
-        Sandbox(task, task, variables()).start()
+    monkeypatch.setenv(launcher.CHOICE, "docker")
+    with pytest.raises(LocalFailure, match="it takes bubblewrap, process"):
+        Function(task, task, variables()).start()

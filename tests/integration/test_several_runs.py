@@ -17,12 +17,11 @@ import pytest
 import urllib3
 
 from local.cache import CHECKOUT
-from local.function.sandbox import Sandbox
-from local.function.streaming_sandbox import StreamingSandbox
+from local.environments.function import Function, RuntimeApi
 from local.gateway.server import Served
 from local.ports import free_ports
 from local.run import BUFFERED, STREAM, Options, running
-from local.sandbox.enclosure import Enclosure
+from local.sandbox.launcher import Launcher
 from tests.fakes.children import child
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("sandbox_works")]
@@ -141,17 +140,16 @@ def test_a_port_that_is_taken_before_the_app_opens_it_is_chosen_again(
     options = Options(
         app(tmp_path / "app"), COMMAND, 0, layer_tree, environment={"NAME": "app"}, invoke_mode=invoke_mode
     )
-    kind = Sandbox if invoke_mode == BUFFERED else StreamingSandbox
-    start = kind._start_emulator
+    launcher_of = Function._launcher
     listeners: list[socket.socket] = []
     with ExitStack() as stack:
 
-        def start_late(self: Sandbox, enclosed: Enclosure) -> None:
+        def late_launcher(self: Function, runtime_api: RuntimeApi) -> Launcher:
             if not listeners:
                 listeners.append(stack.enter_context(socket.create_server(("127.0.0.1", self.app_port))))
-            start(self, enclosed)
+            return launcher_of(self, runtime_api)
 
-        monkeypatch.setattr(kind, "_start_emulator", start_late)
+        monkeypatch.setattr(Function, "_launcher", late_launcher)
         now = stack.enter_context(running(options, served.append))
         status, body = get(now.gateway.address)
         lost = listeners[0].getsockname()[1]

@@ -17,7 +17,7 @@ import pytest
 import urllib3
 
 from local import smoke
-from local.function.streaming_sandbox import StreamingSandbox
+from local.environments.function import Function
 from local.gateway.server import Served
 from local.ports import free_ports
 from local.run import Options, Running, running
@@ -245,19 +245,21 @@ def shell_layer(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shell(sandbox_works: None, shell_layer: Path, tmp_path: Path) -> Iterator[StreamingSandbox]:
+def shell(sandbox_works: None, shell_layer: Path, tmp_path: Path) -> Iterator[Function]:
     (tmp_path / "task").mkdir()
-    with StreamingSandbox(shell_layer, tmp_path / "task", {"PORT": str(free_ports(1)[0])}, 512, timeout_s=2) as made:
+    with Function(
+        shell_layer, tmp_path / "task", {"PORT": str(free_ports(1)[0])}, 512, timeout_s=2, is_streaming=True
+    ) as made:
         yield made
 
 
-def said(function: StreamingSandbox, command: str) -> str:
+def said(function: Function, command: str) -> str:
     reply = function.invoke(command.encode())
     assert reply.status == 200
     return reply.body.decode()
 
 
-def test_the_sandbox_is_the_same(shell: StreamingSandbox) -> None:
+def test_the_sandbox_is_the_same(shell: Function) -> None:
     assert said(shell, "id -u; pwd; touch /opt/x 2>&1").split("\n")[:2] == ["993", "/var/task"]
     variables = dict(line.split("=", 1) for line in said(shell, "env").splitlines())
     assert variables["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] == "512"
@@ -266,7 +268,7 @@ def test_the_sandbox_is_the_same(shell: StreamingSandbox) -> None:
     assert "HOME" not in variables
 
 
-def test_the_runtime_is_started_again_after_a_crash(shell: StreamingSandbox) -> None:
+def test_the_runtime_is_started_again_after_a_crash(shell: Function) -> None:
     assert shell.invoke(b"true").is_cold
     assert not shell.invoke(b"true").is_cold
     reply = shell.invoke(b"kill -9 $runtime")
@@ -275,17 +277,17 @@ def test_the_runtime_is_started_again_after_a_crash(shell: StreamingSandbox) -> 
     assert shell.invoke(b"true").is_cold
 
 
-def test_a_timeout_ends_the_environment_and_is_told(shell: StreamingSandbox) -> None:
+def test_a_timeout_ends_the_environment_and_is_told(shell: Function) -> None:
     said(shell, "touch /tmp/x")
-    processes = with_descendants(shell.pid)
+    processes = with_descendants(shell.sandbox.pid)
     assert shell.invoke(b"sleep 60").body == b"Task timed out after 2.00 seconds"
     assert eventually(lambda: all_gone(processes))
     assert said(shell, "ls /tmp") == ""
 
 
-def test_nothing_is_left_after_stop(shell: StreamingSandbox) -> None:
+def test_nothing_is_left_after_stop(shell: Function) -> None:
     shell.invoke(b"set -m; sleep 600 >/dev/null 2>&1 &")
-    processes, limit = with_descendants(shell.pid), shell.memory_limit
+    processes, limit = with_descendants(shell.sandbox.pid), shell.sandbox.memory_limit
     assert len(processes) >= 4
     shell.stop()
     assert eventually(lambda: all_gone(processes))
@@ -297,5 +299,5 @@ def test_an_app_that_brings_a_bootstrap_runs_that_one(sandbox_works: None, shell
     task.mkdir()
     (task / "bootstrap").write_text("#!/bin/bash\nexit 5\n")
     (task / "bootstrap").chmod(0o755)
-    with StreamingSandbox(shell_layer, task, {"PORT": str(free_ports(1)[0])}) as function:
+    with Function(shell_layer, task, {"PORT": str(free_ports(1)[0])}, is_streaming=True) as function:
         assert function.invoke(b"true")[:2] == (502, b"")

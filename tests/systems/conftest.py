@@ -38,7 +38,7 @@ import pytest
 from layer.failures import LayerError
 from local.failures import LocalFailure
 from local.machine import architecture
-from local.sandbox import enclosure
+from local.sandbox import launcher
 
 from .figures import Row, measured, written
 from .system import CHECKOUT, EXAMPLES, System, started
@@ -97,9 +97,9 @@ def had(make: Callable[[], T]) -> T:
 
 def require_sandbox() -> None:
     """Raises ``LocalFailure`` where the function would be an ordinary process: then it is not as on Lambda."""
-    kind, _, reasons = enclosure.best(enclosure.Function(Path(), Path(), architecture()))
+    kind, _, reasons = launcher.best(launcher.Code(Path(), Path(), architecture()))
     if kind == "process":
-        raise LocalFailure("; ".join(reasons) or f"{enclosure.CHOICE}=process")
+        raise LocalFailure("; ".join(reasons) or f"{launcher.CHOICE}=process")
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import pytest
 from layer.check import UNPACKED
 from local.app.prepared import Prepared, prepare
 from local.cache import CACHE
-from local.function.sandbox import Sandbox
+from local.environments.function import Function
 from local.ports import free_ports
 from local.run import layer_tree
 
@@ -250,8 +250,8 @@ def test_a_connection_that_was_closed_while_the_app_was_frozen_is_replaced(
 ) -> None:
     """The next event and the end of the connection reach the app in one moment."""
     variables = {"DB_URL": server.url, "PORT": str(free_ports(1)[0]), "FAIRLEAD_COMMAND": "./run.sh", **SECRETS}
-    with Sandbox(prepared.layer, prepared.task, variables, freeze=True) as function:
-        if not function.freezer:
+    with Function(prepared.layer, prepared.task, variables, freeze=True) as function:
+        if not function.sandbox.freezer:
             pytest.skip("; ".join(function.notices))
         assert invoked(function, "/auth/login")["statusCode"] == 200
         for _ in range(2):
@@ -262,7 +262,7 @@ def test_a_connection_that_was_closed_while_the_app_was_frozen_is_replaced(
             assert answer["statusCode"] == 200, (answer, list(function.output))
 
 
-def invoked(function: Sandbox, path: str, body: str = "") -> Any:
+def invoked(function: Function, path: str, body: str = "") -> Any:
     """The payload for a request through a Function URL."""
     host = "abc.lambda-url.eu-west-1.on.aws"
     event = {

@@ -7,9 +7,9 @@ import socket
 from concurrent.futures import Future
 from typing import Any
 
-from local.function.environments import Outcome
-from local.function.sandbox import Reply
+from local.environments.pool import Outcome
 from local.gateway.server import Gateway, Served
+from local.runtime_api.reply import Reply
 
 
 def done(outcome: Outcome) -> Future[Outcome]:
@@ -18,7 +18,7 @@ def done(outcome: Outcome) -> Future[Outcome]:
     return future
 
 
-class Function:
+class FixedFunction:
     """Stands where the environments do: remembers the events, and gives one answer to all."""
 
     def __init__(self, answer: object) -> None:
@@ -34,7 +34,7 @@ class Server:
     """A gateway before a function that always gives the same answer, and what it reported."""
 
     def __init__(self, answer: object, **options: Any) -> None:
-        self.function = Function(answer)
+        self.function = FixedFunction(answer)
         self.address = options.get("host", "127.0.0.1")
         self.served: list[Served] = []
         self.notes: list[str] = []

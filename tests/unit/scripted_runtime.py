@@ -11,9 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any, NamedTuple
 
-from local.function.sandbox import Reply
+from local.runtime_api.reply import Reply
 from local.runtime_api.server import RuntimeApiServer
-from local.runtime_api.session import Answer, Session, TimedOut
+from local.runtime_api.session import Session, TimedOut
 
 PATIENCE_S = 30.0
 API = "/2018-06-01/runtime"
@@ -154,7 +154,7 @@ class ScriptedRuntime:
 
 
 class ScriptedFunction:
-    """Stands where a ``StreamingSandbox`` does: its runtime is ``self.runtime``."""
+    """Stands where a ``Function`` that streams does: its runtime is ``self.runtime``."""
 
     def __init__(self, timeout_s: float = PATIENCE_S, stream_limit: int | None = None) -> None:
         self.server = RuntimeApiServer(stream_limit) if stream_limit else RuntimeApiServer()
@@ -164,15 +164,11 @@ class ScriptedFunction:
         self._platform = ThreadPoolExecutor(4)
 
     def invoke(self, payload: bytes, *, on_answer: Callable[[Reply], object]) -> Reply:
-        def early(answer: Answer) -> None:
-            on_answer(Reply(answer.status, answer.body, False, stream=answer.stream))
-
         try:
-            answer = self.session.invoke(payload, self.timeout_s, early)
+            return self.session.invoke(payload, self.timeout_s, on_answer)._replace(stream=None)
         except TimedOut as late:
             self.session.stop()
-            answer = late.answer
-        return Reply(answer.status, answer.body, False)
+            return late.reply
 
     def invoking(self, payload: bytes = b"{}") -> Invoking:
         """An invocation under way."""

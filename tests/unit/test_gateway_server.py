@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 import urllib3
 
+from local.environments.pool import Outcome
 from local.failures import LocalFailure
-from local.function.environments import Outcome
-from local.function.sandbox import Reply
 from local.gateway.server import HEAD_BYTES, Gateway, Served, certificate
 from local.ports import free_ports, is_free
 from local.run import Options, open_gateway
+from local.runtime_api.reply import Reply
 from local.sources import SOURCES
 from runtime.invocation import PAYLOAD_LIMIT
 
-from .fixed_function import Function, Server, done
+from .fixed_function import FixedFunction, Server, done
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_an_emulator_that_is_gone_is_502() -> None:
 def test_the_next_free_port_is_taken_when_the_wanted_one_is_not_free() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         taken = listener.getsockname()[1]
-        with open_gateway(Function({}).submit, Options(port=taken), repr) as gateway:
+        with open_gateway(FixedFunction({}).submit, Options(port=taken), repr) as gateway:
             assert gateway.port > taken
 
 
@@ -134,7 +134,7 @@ def test_a_front_end_that_waits_no_longer_answers_504_and_says_that_the_function
 
 
 def test_what_a_source_refuses_is_answered_in_its_words_and_explained() -> None:
-    function = Function({})
+    function = FixedFunction({})
     served: list[Served] = []
     with Gateway(function.submit, on_served=served.append, source=SOURCES["alb"]) as gateway:
         response = urllib3.request("POST", gateway.address, body=bytes(1024 * 1024 + 1), retries=False)

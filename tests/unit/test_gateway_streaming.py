@@ -13,7 +13,7 @@ from queue import Queue
 
 import pytest
 
-from local.function.environments import Environments
+from local.environments.pool import Environments
 from local.gateway.server import Gateway, Served
 from local.run import Options, parsed, streaming_environment
 from local.sources import SOURCES, STREAMING

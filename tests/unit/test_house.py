@@ -52,23 +52,26 @@ SUBPACKAGES = ("web", "python", "javascript")
 LOCAL_LAYERS = (
     {"failures"},
     {"cache", "machine", "processes", "ports", "hosts"},
-    {"sandbox.linux", "sandbox.mounts", "sandbox.cgroup", "sandbox.rootfs", "sandbox.relocate"},
-    {"tools", "sandbox.arm64", "sandbox.freezer", "sandbox.memory_limit", "sandbox.namespaces"},
-    {"runtime_api.emulator", "sandbox.bubblewrap", "sandbox.plain_process"},
-    {"sandbox.enclosure"},
+    {"sandbox.mounts", "sandbox.cgroup", "sandbox.rootfs", "sandbox.relocate"},
+    {"tools", "sandbox.arm64", "sandbox.freezer", "sandbox.memory_limit"},
+    {"sandbox.bubblewrap", "sandbox.plain_process"},
+    {"sandbox.launcher"},
+    {"sandbox.process"},
     {"runtime_api.streamed_answer"},
-    {"runtime_api.session"},
+    {"runtime_api.reply"},
+    {"runtime_api.emulator", "runtime_api.session"},
     {"runtime_api.server"},
+    {"runtime_api.streaming"},
     {"app"},
-    {"function.app_port"},
-    {"function.sandbox"},
-    {"function.environments", "function.streaming_sandbox"},
+    {"environments.app_port"},
+    {"environments.function"},
+    {"environments.pool"},
     {"sources"},
     {"gateway"},
     {"run"},
     {"smoke"},
 )
-LOCAL_SUBPACKAGES = ("function", "runtime_api", "sandbox")
+LOCAL_SUBPACKAGES = ("environments", "runtime_api", "sandbox")
 # What `import runtime.main` may load besides our own modules. Each entry is compiled into the interpreter or is one
 # shared object; anything written in Python costs milliseconds of every cold start.
 START_BUDGET = {

@@ -6,21 +6,22 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from local.app import start_script
 from local.app.changes import Changes, snapshot
 from local.cache import once
+from local.environments.pool import Environments
 from local.failures import LocalFailure
-from local.function.environments import Environments
-from local.function.sandbox import Reply
 from local.gateway.display import BOOKKEEPING, JsonLines, readable
 from local.gateway.server import Served
 from local.run import Options, parsed
+from local.runtime_api.reply import Reply
 from local.sandbox import bubblewrap
-from local.sandbox.bubblewrap import Bind, Files
 from local.sandbox.memory_limit import applicable
+from local.sandbox.mounts import Bind
 
 
 def test_once_makes_a_thing_one_time_only(tmp_path: Path) -> None:
@@ -108,14 +109,21 @@ def test_a_missing_folder_and_a_missing_script_are_different_sentences(tmp_path:
         start_script.check(tmp_path, "")
 
 
+class Files(NamedTuple):
+    """The parts of a sandbox."""
+
+    root: Path
+    task: Path
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> Files:
-    for name in ("root/opt", "root/usr/local/bin", "root/etc", "layer", "task/folder"):
+    for name in ("root/opt", "root/etc", "task/folder"):
         (tmp_path / name).mkdir(parents=True)
-    for name in ("root/etc/hosts", "root/etc/resolv.conf", "root/usr/local/bin/aws-lambda-rie", "rie", "task/main.py"):
+    for name in ("root/etc/hosts", "root/etc/resolv.conf", "task/main.py"):
         (tmp_path / name).touch()
     (tmp_path / "task/link").symlink_to("../elsewhere")
-    return Files(tmp_path / "root", tmp_path / "layer", tmp_path / "task", tmp_path / "rie")
+    return Files(tmp_path / "root", tmp_path / "task")
 
 
 def pairs_after(word: str, arguments: list[str]) -> list[tuple[str, str]]:
@@ -123,14 +131,14 @@ def pairs_after(word: str, arguments: list[str]) -> list[tuple[str, str]]:
 
 
 def test_the_app_is_bound_as_a_whole(files: Files) -> None:
-    arguments = bubblewrap.arguments(files, {"A": "b c"})
+    arguments = bubblewrap.arguments(*files, {"A": "b c"}, [])
     assert (str(files.task), "/var/task") in pairs_after("--ro-bind", arguments)
     assert pairs_after("--setenv", arguments) == [("A", "b c")]
 
 
 def test_a_bind_into_the_app_composes_it_from_its_entries(files: Files, tmp_path: Path) -> None:
     arguments = bubblewrap.arguments(
-        files, {}, [Bind(tmp_path, "/var/task/python"), Bind(tmp_path, "/var/task/main.py")]
+        *files, {}, [Bind(tmp_path, "/var/task/python"), Bind(tmp_path, "/var/task/main.py")]
     )
     inside = [pair for pair in pairs_after("--ro-bind", arguments) if pair[1].startswith("/var/task")]
     assert inside == [
@@ -144,7 +152,7 @@ def test_a_bind_into_the_app_composes_it_from_its_entries(files: Files, tmp_path
 
 def test_a_bind_that_has_no_place_names_the_places(files: Files, tmp_path: Path) -> None:
     with pytest.raises(LocalFailure, match="/var/task or /mnt"):
-        bubblewrap.arguments(files, {}, [Bind(tmp_path, "/srv/x")])
+        bubblewrap.arguments(*files, {}, [Bind(tmp_path, "/srv/x")])
 
 
 MEMBERSHIPS = {

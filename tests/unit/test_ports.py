@@ -13,14 +13,15 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from local.cache import CHECKOUT
+from local.environments import app_port
+from local.environments.app_port import AppPort, named_port
+from local.environments.function import Function
 from local.failures import LocalFailure
-from local.function import app_port
-from local.function.app_port import AppPort, named_port
-from local.function.sandbox import Reply, Sandbox, init_error
 from local.ports import free_ports, hold, hold_free, is_free, is_listening, listening_ports, loopback_address
 from local.run import Options, open_gateway
+from local.runtime_api.reply import Reply, init_error
 
-from .fixed_function import Function
+from .fixed_function import FixedFunction
 
 
 @contextmanager
@@ -201,22 +202,22 @@ def test_a_port_that_is_none_is_for_the_runtime_to_name() -> None:
 def test_the_gateway_leaves_the_port_that_the_app_has_to_have() -> None:
     (wanted,) = free_ports(1)
     with pytest.raises(LocalFailure, match=rf"port {wanted} cannot be the app's \(FAIRLEAD_PORT\) and the browser's"):
-        open_gateway(Function({}).submit, Options(port=wanted, environment={"FAIRLEAD_PORT": str(wanted)}), repr)
+        open_gateway(FixedFunction({}).submit, Options(port=wanted, environment={"FAIRLEAD_PORT": str(wanted)}), repr)
 
 
 def test_the_gateway_moves_away_by_itself_when_its_port_was_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     (wanted,) = free_ports(1)
     monkeypatch.setattr("local.run.DEFAULT_PORT", wanted)
-    with open_gateway(Function({}).submit, Options(environment={"PORT": str(wanted)}), repr) as gateway:
+    with open_gateway(FixedFunction({}).submit, Options(environment={"PORT": str(wanted)}), repr) as gateway:
         assert gateway.port > wanted
-    with open_gateway(Function({}).submit, Options(), repr) as gateway:
+    with open_gateway(FixedFunction({}).submit, Options(), repr) as gateway:
         assert gateway.port >= wanted
 
 
 def test_the_gateway_leaves_the_port_that_another_runs_app_will_open(monkeypatch: pytest.MonkeyPatch) -> None:
     held = hold_free()
     try:
-        with open_gateway(Function({}).submit, Options(port=held.number), repr) as gateway:
+        with open_gateway(FixedFunction({}).submit, Options(port=held.number), repr) as gateway:
             assert gateway.port > held.number
             assert hold(gateway.port) is None
     finally:
@@ -225,7 +226,7 @@ def test_the_gateway_leaves_the_port_that_another_runs_app_will_open(monkeypatch
 
 def test_an_app_is_told_that_its_port_is_another_runs_gateways() -> None:
     with (
-        open_gateway(Function({}).submit, Options(port=0), repr) as gateway,
+        open_gateway(FixedFunction({}).submit, Options(port=0), repr) as gateway,
         pytest.raises(LocalFailure, match=r"another run of Fairlead .* has port"),
     ):
         AppPort({"PORT": str(gateway.port)}).choose()
@@ -274,12 +275,12 @@ def exited(last_words: str) -> Reply:
 
 
 @pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox(CHECKOUT, CHECKOUT, {"PORT": "9"}, architecture="x86_64")
+def sandbox() -> Function:
+    return Function(CHECKOUT, CHECKOUT, {"PORT": "9"}, architecture="x86_64")
 
 
 @pytest.mark.parametrize("words", SERVERS.values(), ids=SERVERS)
-def test_an_app_that_wants_a_port_that_is_taken_is_told_the_line(sandbox: Sandbox, words: str) -> None:
+def test_an_app_that_wants_a_port_that_is_taken_is_told_the_line(sandbox: Function, words: str) -> None:
     with listening() as wanted:
         said = sandbox._port_in_the_way(exited(words.format(wanted)))
         assert f"the app wants port {wanted}, which this gateway has, and not $PORT" in said
@@ -295,6 +296,6 @@ QUIET: dict[str, Callable[[int], str]] = {
 
 
 @pytest.mark.parametrize("words", QUIET.values(), ids=QUIET)
-def test_an_app_that_fails_otherwise_is_not_told_of_ports(sandbox: Sandbox, words: Callable[[int], str]) -> None:
+def test_an_app_that_fails_otherwise_is_not_told_of_ports(sandbox: Function, words: Callable[[int], str]) -> None:
     with listening() as port:
         assert sandbox._port_in_the_way(exited(words(port))) == ""

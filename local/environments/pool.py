@@ -12,11 +12,12 @@ from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 from ..failures import LocalFailure
-from .sandbox import ADDRESS_IN_USE, Reply, init_error
+from ..runtime_api.reply import Reply, init_error
+from .function import ADDRESS_IN_USE
 
 
-class Function(Protocol):
-    """What a ``Sandbox`` is to an environment."""
+class Invocable(Protocol):
+    """What an environment needs of a function."""
 
     def invoke(self, payload: bytes, *, on_answer: Callable[[Reply], object]) -> Reply: ...
     def stop(self) -> None: ...
@@ -35,7 +36,7 @@ class Outcome(NamedTuple):
 
 
 # Gets the environment's number and whether it is alone; gives a started function or raises LocalFailure, LayerError.
-Start = Callable[[int, bool], Function]
+Start = Callable[[int, bool], Invocable]
 
 
 class Environment:
@@ -47,7 +48,7 @@ class Environment:
         self.is_alone = is_alone
         self.is_busy = False
         self.has_served = self.has_failed = False  # whether the app has started in it
-        self.function: Function | None = None
+        self.function: Invocable | None = None
         self.thread = ThreadPoolExecutor(1, f"environment-{number}")
 
     def stop(self) -> None:
@@ -248,7 +249,7 @@ class Environments:
             raise LocalFailure("the environments have ended")
         return function.invoke(payload, on_answer=early)
 
-    def _begin(self, environment: Environment) -> Function:
+    def _begin(self, environment: Environment) -> Invocable:
         if environment.function is None:
             environment.function = self._start(environment.number, environment.is_alone)
         return environment.function

@@ -1,1 +1,0 @@
-"""Functions in their sandboxes: one, and several side by side."""
