@@ -54,7 +54,7 @@ class Results(NamedTuple):
     cold: dict[str, dict[str, Mapping[tuple[str, str], Sequence[float]]]]  # by the kind, and the conditions
 
     def of(self, suite: Suite) -> list[tuple[Condition, Warm]]:
-        """What a suite came to, in the order of its conditions."""
+        """The results of a suite, in the order of its conditions."""
         names = [(condition, (suite.name, condition.name)) for condition in suite.conditions]
         return [(condition, self.warm[name]) for condition, name in names if name in self.warm]
 
@@ -114,7 +114,7 @@ def say(what: str) -> None:
 
 
 def all_tables(results: Results, scale: float) -> list[Table]:
-    """What is printed, in this order: first all that is in front of an app, then handlers."""
+    """The tables in the order in which they are printed: first all that is in front of an app, then handlers."""
     made = []
     for kind, other, subject in ((WEB, tables.PEERS, ""), (HANDLER, RIVALS, " of a Python handler")):
         suites = [suite for suite in SUITES if suite.kind == kind]
@@ -129,7 +129,7 @@ def all_tables(results: Results, scale: float) -> list[Table]:
 
 
 def idle_lines(results: Results) -> list[str]:
-    """What waiting for an invocation takes of a core."""
+    """Lines on how much of a core waiting for an invocation takes."""
     lines = []
     for (suite, _), measured in results.warm.items():
         parts = [f"{'ours' if key == 'ours' else 'the peer'} {p:.3%}" for key, p in sorted(measured.idle_cpu.items())]

@@ -36,7 +36,7 @@ class Contestant(NamedTuple):
     variables: Mapping[str, str] = {}  # of its own
 
     def environment(self, port: int, app_command: str) -> Mapping[str, str]:
-        """What it has to know of the app, beyond what the platform gives every runtime. "" is no app, but a handler."""
+        """The variables about the app, beyond the platform's. Without ``app_command`` there is a handler, no app."""
         if not app_command:
             return self.variables
         if self.starts_app:

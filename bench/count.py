@@ -1,4 +1,4 @@
-"""What an invocation makes the reader follow: calls, files, changes of file and depth; and the size of the house.
+"""Counts the calls, files, changes of file and depth of an invocation, and the size of the code.
 
 Run as ``python -m bench.count`` (``make count``). Nothing here is timed, so that the figures are the same on each
 machine with the same Python. Counted are calls of functions in ``runtime/``, from the return of one ``next`` to the
@@ -72,7 +72,7 @@ HOOKS = "def on_request(request):\n    return None\n\ndef on_response(request, r
 
 
 class Count(NamedTuple):
-    """What was counted between two moments."""
+    """The counts between two moments."""
 
     calls: int
     functions: int
@@ -109,7 +109,7 @@ class Counter:
 
     @property
     def count(self) -> Count:
-        """What was counted."""
+        """The counts so far."""
         calls = self._calls
         files = [file for file, _, _ in calls]
         changes = sum(one != other for one, other in pairwise(files))
@@ -128,7 +128,7 @@ class LivingProcess:
     pid = 1
 
     def ended(self) -> None:
-        """It has not."""
+        """Do nothing: the process has not ended."""
 
 
 def request_body(reader: Any) -> tuple[bytes, bytes]:
@@ -174,7 +174,7 @@ def served(serve: Callable[..., None], *arguments: object) -> Iterator[int]:
 
 
 def counted(api: RuntimeApi, handler: Handler) -> Count:
-    """What one warm invocation counts."""
+    """Count one warm invocation."""
 
     async def invoke() -> None:
         await serve_one(api, handler, await api.next())
@@ -271,7 +271,7 @@ def init_failure() -> Count:
 
 
 def invocations() -> dict[str, Count]:
-    """What each kind of invocation counts, and a start that fails."""
+    """Count each kind of invocation, and a start that fails."""
     return {
         "GET": web_invocation({}),
         "GET, streamed": web_invocation({"FAIRLEAD_INVOKE_MODE": "response_stream"}),

@@ -1,4 +1,4 @@
-"""What ends a benchmark: a wrong figure is worse than none."""
+"""The error that ends a benchmark: a wrong figure is worse than none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class BenchError(Exception):
 
 
 def output_of(command: Sequence[str]) -> str:
-    """What a program prints. Raises ``BenchError`` when it fails, or has not ended within ``LIMIT_S``."""
+    """The output of a program. Raises ``BenchError`` when it fails, or has not ended within ``LIMIT_S``."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S)
     except subprocess.TimeoutExpired as error:

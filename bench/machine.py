@@ -1,4 +1,4 @@
-"""What the kernel tells of processes and of this machine, and what it can be told: cores, page cache."""
+"""Reads the kernel's figures of processes and of this machine, and sets cores and the page cache."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def can_drop_page_cache() -> bool:
 
 
 def drop_page_cache() -> None:
-    """What was read from disk is forgotten, names of files included."""
+    """Empty the page cache, names of files included."""
     os.sync()
     DROP_CACHES.write_text("3\n")
 

@@ -65,7 +65,7 @@ def pinned_version(requirements: str) -> str:
 
 
 def _machines_python() -> str:
-    """As `bootstrap` finds it: the first on PATH that is no script."""
+    """The first Python on PATH that is no script, which `bootstrap` finds too."""
     for folder in FUNCTION["PATH"].split(":"):
         program = shutil.which("python3", path=folder)
         if program and Path(program).read_bytes()[:2] != b"#!":

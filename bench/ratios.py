@@ -37,7 +37,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def paired(ours: Sequence[float], peer: Sequence[float]) -> Paired:
-    """What rounds of equal number and order come to. ``peer`` may be empty."""
+    """The ratios of rounds of equal number and order. ``peer`` may be empty."""
     if not peer:
         return Paired(statistics.median(ours), None, None, None)
     pairs = list(zip(ours, peer, strict=True))

@@ -1,4 +1,4 @@
-"""The same work under several runtimes behind Fairlead: ``python -m bench.runtimes`` (``make bench-runtimes``).
+"""Measures several runtimes with one piece of work: ``python -m bench.runtimes`` (``make bench-runtimes``).
 
 The work is that of a comparison which AWS users know: 50 SHA3-512 hashes per request, cold starts with 50 warm requests
 each. Its published figures stand beside ours; they come from Lambda with another machine, and from handlers written for
@@ -70,7 +70,7 @@ class Times(NamedTuple):
 
 
 def runtimes(python: str, directory: Path) -> list[Runtime]:
-    """Those that are installed, or come from npm. What is missing is said."""
+    """The runtimes that are installed, or come from npm. A line tells which are missing."""
     found = []
     for name, program, version_option, app in (
         ("Node", "node", "--version", "hash_node.mjs"),
@@ -120,7 +120,7 @@ def _program(name: str) -> str:
 
 
 def expected_digest() -> str:
-    """What every app has to answer."""
+    """The digest that every app has to answer."""
     digest = ""
     for turn in range(50):
         digest = hashlib.sha3_512((digest + str(turn)).encode()).hexdigest()

@@ -43,14 +43,14 @@ LOOK_S = 0.5
 
 
 class Phase(NamedTuple):
-    """So many invocations with the event in this file."""
+    """A number of invocations with the event in this file."""
 
     event: Path
     invocations: int
 
 
 class Options(NamedTuple):
-    """What holds for all sessions of a run."""
+    """The options of all sessions of a run."""
 
     pinned: bool = False
     quick_ack: bool = False

@@ -45,7 +45,7 @@ TIME_LIMIT_S = 1500
 
 
 class Sample(NamedTuple):
-    """What the process needs after a block of invocations."""
+    """The memory of the process after a block of invocations."""
 
     kind: str
     invocations: int  # of all blocks so far
@@ -56,7 +56,7 @@ class Sample(NamedTuple):
 
 
 class SoakError(Exception):
-    """It could not be carried out; the text says why."""
+    """The run could not be carried out; the text says why."""
 
 
 # ---- events ---------------------------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def large_event(block: int) -> dict[str, Any]:
 
 
 class Block(NamedTuple):
-    """So many invocations with one event."""
+    """A number of invocations with one event."""
 
     kind: str
     event: dict[str, Any]

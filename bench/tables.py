@@ -1,4 +1,4 @@
-"""What was measured as tables: the same text for the terminal and for docs/performance.md."""
+"""Results as tables, one text for the terminal and for docs/performance.md."""
 
 from __future__ import annotations
 

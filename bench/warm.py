@@ -101,7 +101,7 @@ def _measure_life(cases: Sequence[Case], sessions: Sequence[Session], phases: Se
 
 
 def _idle_cpu(sessions: Sequence[Session]) -> dict[str, float]:
-    """What waiting in next costs."""
+    """The CPU time of waiting in ``next``."""
     before = {session.contestant.key: machine.cpu_ns(session.pids) for session in sessions}
     began = time.monotonic()
     time.sleep(IDLE_S)

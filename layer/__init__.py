@@ -1,1 +1,1 @@
-"""What a layer is made of, and how it is put together."""
+"""Builds the layers."""

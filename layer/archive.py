@@ -70,7 +70,7 @@ def _packed(name: str, path: Path, deflate: Deflate, known: Mapping[tuple[str, i
 
 
 def _entries(path: Path) -> Iterator[Entry]:
-    """What the zip ``path``, written by this module, holds."""
+    """The entries of the zip ``path``, which this module has written."""
     whole = path.read_bytes()
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
@@ -103,7 +103,7 @@ def zlib_deflate(content: bytes) -> bytes:
 
 
 def libdeflate(library: str) -> Deflate:
-    """What compresses with the shared library ``library``: 3.5 % smaller than zlib's best, in the same format."""
+    """A compressor of the shared library ``library``: 3.5 % smaller than zlib's best, in the same format."""
     from ctypes import CDLL, c_char_p, c_int, c_size_t, c_void_p, create_string_buffer
 
     functions = CDLL(library)

@@ -70,14 +70,14 @@ class Layer(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """What a layer holds beyond the ordinary: packages of ``wheels.txt`` by name, and another interpreter (dist.py)."""
+    """The optional parts of a layer: packages of ``wheels.txt`` by name, and another interpreter (dist.py)."""
 
     packages: tuple[str, ...] = ()
     dist: str = ""
 
 
 def chosen() -> Choice:
-    """What the environment says: ``LAYER_WITH=orjson,brotli``, ``PYTHON_DIST=DIRECTORY``."""
+    """The choice of the environment's variables: ``LAYER_WITH=orjson,brotli``, ``PYTHON_DIST=DIRECTORY``."""
     packages = os.environ.get("LAYER_WITH", "").replace(",", " ").split()
     return Choice(tuple(packages), os.environ.get("PYTHON_DIST", ""))
 
@@ -177,13 +177,13 @@ def _origin(architecture: Architecture, places: Places, choice: Choice) -> Origi
 
 
 def toolchain(places: Places = PLACES) -> Toolchain:
-    """What packs zips on this machine. Raises ``LayerError``."""
+    """The tools that pack zips on this machine. Raises ``LayerError``."""
     with locked(places.layers):
         return _origin(recipe.native(), places, chosen()).toolchain
 
 
 def _own_files(checkout: Path) -> dict[Path, str]:
-    """What of the repository goes into a layer, and where to."""
+    """The files of the repository that go into a layer, and their places there."""
     runtime = checkout / "runtime"
     package = sorted([*runtime.rglob("*.py"), *runtime.rglob("*.mjs")])
     files = {

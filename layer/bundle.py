@@ -69,7 +69,7 @@ class Package:
         found.append(module)
 
     def imports(self, module: str) -> Iterator[str]:
-        """What its first lines import from us; what a function imports is not for the start."""
+        """The modules of ours that its first lines import. Imports within functions do not belong to the start."""
         base = module.split(".") if self.is_package(module) else module.split(".")[:-1]
         for statement in _executed(ast.parse(self.path(module).read_bytes()).body):
             if isinstance(statement, ast.ImportFrom) and statement.level:

@@ -53,7 +53,7 @@ class Upload(NamedTuple):
 
     @property
     def layers(self) -> tuple[Package, ...]:
-        """What is unpacked to ``/opt``."""
+        """The layers that are unpacked to ``/opt``."""
         return (self.layer, *self.others)
 
 
@@ -187,7 +187,7 @@ def _start_scripts(function: Package | None) -> list[Entry]:
 
 
 def _has_runtimes(upload: Upload) -> Iterator[str]:
-    """What ``run.sh`` calls by its bare name. Not Node: functions on a managed runtime have that."""
+    """Check the runtimes that ``run.sh`` calls by name. Not Node: functions on a managed runtime have it."""
     script = upload.function.entries.get(START_SCRIPT) if upload.function else None
     for name in called(script.script) if script else []:
         if name != "node" and not any(PROGRAMS[name].path in layer.entries for layer in upload.layers):

@@ -114,7 +114,7 @@ class _Wanted(NamedTuple):
 
     @property
     def request(self) -> str:
-        """As ``apt-get download`` takes it: this very version."""
+        """Name and version, as ``apt-get download`` takes them."""
         return f"{self.name}={self.version}"
 
 
@@ -190,7 +190,7 @@ class _PrivateApt:
         return sorted(_listed(result.stdout))
 
     def lacking(self, wanted: Sequence[_Wanted]) -> list[_Wanted]:
-        """Those that are not in the cache."""
+        """The packages that are not in the cache."""
         return [file for file in wanted if not self._has(file)]
 
     def download(self, wanted: Sequence[_Wanted], *, or_older: bool = True) -> list[Package]:

@@ -55,7 +55,6 @@ class Dist:
         self.toolchain = self._toolchain(program)
 
     def assemble(self, tree: Path) -> dict[str, object]:
-        """As ``Origin.assemble``."""
         python = tree / HOME / "bin/python3"
         python.parent.mkdir(parents=True)
         shutil.copyfile(self._root / "bin" / self.python, python)
@@ -73,7 +72,6 @@ class Dist:
         }
 
     def check(self, tree: Path) -> None:
-        """As ``Origin.check``."""
         elf.check_on_system(tree, self._architecture)
 
     def _require_architecture(self, program: Path) -> None:

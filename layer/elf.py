@@ -1,4 +1,4 @@
-"""What the layer's ELF files ask the dynamic loader for: read, changed in one file, and checked in all."""
+"""ELF files of the layer, and what they ask the dynamic loader for: read, changed in one file, and checked in all."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ class Elf(NamedTuple):
 
 
 def read(path: Path) -> Elf | None:
-    """What ``path`` asks for, or None when it is not an ELF file."""
+    """Read the file ``path``. None when it is not an ELF file."""
     with path.open("rb") as file:
         return parse(file)
 
 
 def parse(file: IO[bytes]) -> Elf | None:
-    """What the file asks for, or None when it is not an ELF file, or only begins like one."""
+    """Parse the content of a file. None when it is not an ELF file, or only begins like one."""
     if file.read(len(MAGIC)) != MAGIC:
         return None
     try:

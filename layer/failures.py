@@ -1,4 +1,4 @@
-"""What keeps a layer from being built, said so that the developer knows what to do."""
+"""The error of a build."""
 
 from __future__ import annotations
 

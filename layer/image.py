@@ -133,7 +133,7 @@ def _named(name: str, tag: str, blob: Blob) -> Document:
 
 
 def _loadable(image: Image, name: str) -> Document:
-    """What ``docker load`` reads. https://github.com/moby/docker-image-spec, "Combined Image JSON"."""
+    """The tar file that ``docker load`` reads. https://github.com/moby/docker-image-spec, "Combined Image JSON"."""
     tags = [f"{name}:{__version__}-{image.platform}", f"{name}:{image.platform}"]
     return {"Config": image.config.path, "RepoTags": tags, "Layers": [image.layer.path]}
 

@@ -1,4 +1,4 @@
-"""What a build makes once and keeps until what it is made from changes."""
+"""Makes files once and keeps them until their inputs change."""
 
 from __future__ import annotations
 

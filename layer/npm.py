@@ -56,6 +56,6 @@ def pack(package: str, version: str, destination: Path) -> Path:
 
 
 def integrity_of(path: Path) -> str:
-    """As npm writes it: ``sha512-`` and the checksum in base64."""
+    """``sha512-`` and the checksum in base64, as npm writes it."""
     with path.open("rb") as file:
         return "sha512-" + base64.b64encode(hashlib.file_digest(file, "sha512").digest()).decode()

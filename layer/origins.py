@@ -49,13 +49,11 @@ class Debian:
         self.identity = tuple(package.sha256 for package in (*self._packages, *native_packages, *tools))
 
     def assemble(self, tree: Path) -> dict[str, object]:
-        """As ``Origin.assemble``."""
         interpreter.assemble(self._debian, tree, self._recipe, self._architecture, self.toolchain)
         licences = interpreter.copy_licences(self._debian, tree, self._packages)
         return _facts(self._recipe, self._packages, licences)
 
     def check(self, tree: Path) -> None:
-        """As ``Origin.check``."""
         elf.check(tree, self._architecture)
 
     def _fetch(self, names: Sequence[str], architecture: Architecture) -> list[Package]:

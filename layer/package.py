@@ -69,7 +69,7 @@ class Package(NamedTuple):
 
     @property
     def unpacked(self) -> int:
-        """What it takes on Lambda, in bytes."""
+        """Its size on Lambda, in bytes."""
         return sum(entry.size for entry in self.entries.values())
 
     @property

@@ -40,7 +40,7 @@ class Program(NamedTuple):
 
     @property
     def manifest(self) -> str:
-        """What its layer was made of."""
+        """The manifest of its layer."""
         return f"{self.place}/MANIFEST.json"
 
 
@@ -86,7 +86,7 @@ class Pin(NamedTuple):
 
 
 def pins(lock: Path = LOCK) -> list[Pin]:
-    """What ``runtimes.txt`` says."""
+    """The entries of ``runtimes.txt``."""
     found = []
     for line in lines(lock):
         runtime, architecture, package, integrity = line.split()

@@ -47,7 +47,7 @@ class Zip(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """What tells it from the others, and ends its name: ``x86_64``, ``bun-x86_64``."""
+        """The end of its name, which tells it from the others: ``x86_64``, ``bun-x86_64``."""
         return "-".join(filter(None, (self.runtime, self.architecture)))
 
     @property
@@ -63,12 +63,12 @@ class Zip(NamedTuple):
 
     @property
     def sha256(self) -> str:
-        """As Lambda writes checksums: base64."""
+        """The checksum in base64, as Lambda writes it."""
         return base64.b64encode(hashlib.sha256(self.content).digest()).decode()
 
 
 class Plan(NamedTuple):
-    """What is the same for all regions. A layer's name is ``name``, a hyphen and its kind.
+    """The part of a publication that is the same for all regions. A layer's name is ``name``, a hyphen and its kind.
 
     ``bucket_prefix``, a hyphen and the region is the bucket that large zips go through; "" when there is none.
     """

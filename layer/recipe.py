@@ -1,4 +1,4 @@
-"""What a layer consists of, read from ``recipe.toml`` and ``trim.txt``; and where things are inside it."""
+"""The parts of a layer, read from ``recipe.toml`` and ``trim.txt``; and where things are inside it."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def normal(name: str) -> str:
 
 
 def pins(lock: Path = LOCK) -> list[Pin]:
-    """What ``wheels.txt`` says."""
+    """The entries of ``wheels.txt``."""
     found = []
     for line in recipe.lines(lock):
         requirement, architecture, checksum = line.split()

@@ -1,4 +1,4 @@
-"""What is made once and kept in ``.cache``: safe when two processes want the same, and when one is interrupted."""
+"""Makes things once and keeps them in ``.cache``, safe when two processes want the same or one is interrupted."""
 
 from __future__ import annotations
 

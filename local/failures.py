@@ -1,7 +1,7 @@
-"""What keeps the local tools from working, said so that the developer knows what to do."""
+"""The error of the local tools."""
 
 from __future__ import annotations
 
 
 class LocalFailure(Exception):
-    """The message is complete: it names what is wrong and the way out, and is shown without a traceback."""
+    """Its message names what is wrong and the way out, and is shown without a traceback."""

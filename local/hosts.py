@@ -1,4 +1,4 @@
-"""Whose requests a server on this machine takes, by the names that they call it.
+"""Decides by the host of a request whether a server on this machine takes it.
 
 A web page may send requests to any address, this machine's included. A page of a foreign site gives itself away by
 ``Origin``; one whose domain was pointed at this machine after it had loaded (DNS rebinding) counts as the server's own
@@ -26,7 +26,7 @@ class Authority(NamedTuple):
 
     @property
     def in_url(self) -> str:
-        """The name as an address has it."""
+        """The name as it is written in a URL."""
         return f"[{self.name}]" if ":" in self.name else self.name
 
     @property
@@ -39,7 +39,7 @@ class Authority(NamedTuple):
 
 
 def authority(text: str) -> Authority | None:
-    """The value of a Host field in parts; None when it is none."""
+    """Parse the value of a Host field. None when it is malformed."""
     match = AUTHORITY.fullmatch(text)
     if not match:
         return None
@@ -75,11 +75,11 @@ class Hosts:
 
     @property
     def names(self) -> list[str]:
-        """Those that were given, sorted."""
+        """The names that were given, sorted."""
         return sorted(self._names)
 
     def admit(self, host: Authority) -> bool:
-        """Whether a request for ``host`` is for this server. Nobody points an address that is no name elsewhere."""
+        """Whether a request for ``host`` is for this server. A literal address is: nobody can point it elsewhere."""
         if is_loopback(host) or host.name in self._names:
             return True
         if host.address:

@@ -30,7 +30,7 @@ def architecture() -> str:
 
 
 def architecture_of(layer: Path) -> str:
-    """What the programs of an unpacked layer are made for; this machine's when it has only scripts."""
+    """The architecture of an unpacked layer's programs; this machine's when it has only scripts."""
     for program in PROGRAMS:
         if (layer / program).is_file():
             with (layer / program).open("rb") as file:

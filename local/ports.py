@@ -25,7 +25,7 @@ class HeldPort:
         self._mark = mark
 
     def release(self) -> None:
-        """Let others take it; once is enough."""
+        """Let others take it. May be called again."""
         self._mark.close()
 
 

@@ -46,7 +46,7 @@ STAGE_NAME = re.compile(r"\$default|[A-Za-z0-9_-]{1,128}")
 
 
 class Options(NamedTuple):
-    """What to run and how."""
+    """The command line's options."""
 
     app: Path = EXAMPLE
     command: str = ""  # instead of the app's start script
@@ -148,7 +148,7 @@ def starter(
     settled: Mapping[str, str],
     on_port_wanted: Callable[[int], str],
 ) -> Start:
-    """What starts an environment: each looks at the app as it is then, and has a port of its own.
+    """A function that starts an environment, with the app as it is then and a port of its own.
 
     ``settled`` has the variables that are known by then to be needed.
     """
@@ -206,7 +206,7 @@ def handler_environment(options: Options) -> dict[str, str]:
 
 
 def streaming_environment(options: Options) -> dict[str, str]:
-    """What makes the function stream, unless the developer has said what it does."""
+    """The variable that makes the function stream, unless the developer has set it."""
     is_said = any(options.environment.get(name) for name in INVOKE_MODE_VARIABLES)
     return {INVOKE_MODE_VARIABLES[0]: "response_stream"} if options.invoke_mode == STREAM and not is_said else {}
 
@@ -264,7 +264,7 @@ def open_gateway(
 
 
 def move(gateway: Gateway) -> None:
-    """To the next port that is free."""
+    """Move the gateway to the next port that is free."""
     for candidate in _candidates(gateway.port + 1):
         try:
             return gateway.move(candidate)
@@ -278,7 +278,7 @@ def _candidates(port: int) -> range:
 
 
 def parsed(arguments: Sequence[str] | None) -> tuple[Options, Display]:
-    """The command line; leaves with argparse's message when it is wrong."""
+    """Parse the command line; a wrong one ends the program with argparse's message."""
     parser = argparse.ArgumentParser(prog="python -m local.run", description="Run an app as Lambda would.")
     add = parser.add_argument
     add("--app", type=Path, default=EXAMPLE, metavar="DIR", help="the app's folder (default: the FastAPI example)")
@@ -380,7 +380,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: Options, display: Display) -> NoReturn:
-    """Until a signal of ``ENDING`` comes."""
+    """Serve until a signal of ``ENDING`` comes."""
 
     def show_output(environment: int, line: str) -> None:
         if not BOOKKEEPING.match(line):

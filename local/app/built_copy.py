@@ -60,7 +60,7 @@ def ensure(app: Path, runtime: str, package: Package, wish: Wish) -> Path:
 
 
 def packages(folder: Path) -> Installed | None:
-    """What was installed in a folder of ``ensure``; None when it has no packages."""
+    """The packages that were installed in a folder of ``ensure``; None when it has none."""
     return node_modules.noted(folder) if (folder / NOTE).exists() else None
 
 
@@ -108,7 +108,7 @@ def _content(app: Path, *settings: str) -> Iterator[bytes | str]:
 
 
 def _forget_others(built: Path, prefix: str) -> None:
-    """Each change of the app makes another; those that nobody has asked for since yesterday go."""
+    """Remove the builds of the app's former states that nobody has used for a day."""
     os.utime(built)
     for other in built.parent.glob(f"{prefix}-*"):
         if time.time() - other.stat().st_mtime > BUILDS_LAST_S:

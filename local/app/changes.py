@@ -1,4 +1,4 @@
-"""Has the app's folder changed? Names, sizes and times, by the standard library alone."""
+"""Notices changes in the app's folder, by names, sizes and times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a JavaScript app's own files say: which runtime it needs, what is to be installed, and whether it is built."""
+"""A JavaScript app's own files: which runtime it needs, which packages are installed, and whether it is built."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[]}])', re.DOTALL)
 
 
 class Package(NamedTuple):
-    """What matters here of an app's ``package.json`` and ``deno.json``; all is empty without them."""
+    """The part of ``package.json`` and ``deno.json`` that matters here; all is empty without them."""
 
     has_dependencies: bool = False
     has_dev_dependencies: bool = False
@@ -56,7 +56,7 @@ def sign(app: Path) -> str:
 
 
 def package(app: Path, runtime: str) -> Package:
-    """What the app's files say to ``runtime``. Raises ``LocalFailure`` when one cannot be read."""
+    """Read the app's files as ``runtime`` does. Raises ``LocalFailure`` when one cannot be read."""
     found = _of_npm(_document(app / MANIFEST))
     if runtime != "deno":
         return found

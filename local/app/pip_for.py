@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str]) -> int:
-    """pip's exit status."""
+    """Run pip; returns its exit status."""
     from pip._internal.cli.main import main as pip
 
     text, *rest = arguments

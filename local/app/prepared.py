@@ -30,7 +30,7 @@ RUNTIMES = (AUTO, *programs.PROGRAMS, NONE)
 
 
 class Prepared(NamedTuple):
-    """``layer`` is to be ``/opt``, ``task`` ``/var/task`` with ``binds`` in it; ``notices`` is what was done for it."""
+    """``layer`` is to be ``/opt``, ``task`` ``/var/task`` with ``binds`` in it; ``notices`` says how it was made."""
 
     layer: Path
     task: Path
@@ -48,7 +48,7 @@ def prepare(
     handler: str = start_script.START_SCRIPT,
     with_install_scripts: bool = False,
 ) -> Prepared:
-    """What runs ``app``, its packages installed and built if it says so; all of that is kept, and the app not touched.
+    """Install and build ``app`` as its files say. Results are kept; the app's folder is not touched.
 
     ``layer`` is Fairlead's tree, ``runtime`` one of ``RUNTIMES``, ``command`` what replaces the app's start script.
     Raises ``LocalFailure`` or ``LayerError``, whose message says what to do.
@@ -116,7 +116,7 @@ def unfit(app: Prepared) -> list[str]:
 
 
 def _size(folder: Path, left_out: set[str]) -> int:
-    """Its files' bytes, without what is called so at its top."""
+    """The bytes of its files, without the entries ``left_out`` at its top."""
     total = 0
     for directory, directories, files in os.walk(folder):
         if directory == str(folder):

@@ -1,4 +1,4 @@
-"""The packages of a Python app: what its ``requirements.txt`` names, for Lambda, without touching the app's folder."""
+"""Installs the packages of a Python app's ``requirements.txt``, for Lambda, without touching the app's folder."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Interpreter(NamedTuple):
 
     @property
     def version(self) -> str:
-        """``3.13``."""
+        """The minor version, such as ``3.13``."""
         return self.markers["python_version"]
 
 

@@ -1,4 +1,4 @@
-"""Is there something to run? The runtime asks the same, later; here nothing is started yet and advice is easier."""
+"""Checks before the start whether there is something to run; the runtime checks it again, with less room for advice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODULE = re.compile(r"[\w./-]+[.:][A-Za-z_]\w*")
 
 
 def check(app: Path, command: str, handler: str = START_SCRIPT) -> list[str]:
-    """What the developer should know about the app's start, often nothing.
+    """Sentences that the developer should know about the app's start, often none.
 
     Raises ``LocalFailure`` when there is nothing to run, or something that cannot run.
     """
@@ -56,7 +56,7 @@ def _check_module(app: Path, handler: str) -> list[str]:
 
 
 def check_folder(app: Path) -> None:
-    """Raises ``LocalFailure`` when the app's folder is none."""
+    """Raises ``LocalFailure`` when there is no such folder."""
     if not app.is_dir():
         raise LocalFailure(f"there is no folder {app}: --app takes the folder that has your app in it")
 

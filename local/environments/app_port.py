@@ -40,7 +40,7 @@ class AppPort:
 
     @property
     def is_chosen(self) -> bool:
-        """Whether it may be another one."""
+        """Whether another port would do."""
         return self._is_own or not (self._named or self._is_unclear)
 
     def choose(self) -> str:
@@ -64,14 +64,14 @@ class AppPort:
         return f"port {DEFAULT_APP_PORT} is taken on this machine, so the app gets PORT={self.number}"
 
     def choose_again(self) -> str:
-        """Hold another one, because somebody listens on this one; a sentence about it."""
+        """Hold another port, because somebody listens on this one; returns a sentence about it."""
         taken = self.number
         self.release()
         self._take(hold_free())
         return f"port {taken} was taken before the app could open it, so the app gets {self._name}={self.number}"
 
     def release(self) -> None:
-        """The environment has ended."""
+        """Let others have the port."""
         if self._held:
             self._held.release()
             self._held = None

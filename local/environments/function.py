@@ -56,7 +56,7 @@ LAMBDA_ENVIRONMENT = {
 
 
 def unheard(reply: Reply) -> None:
-    """For who does not care for an early answer: what ``invoke`` gives has it too, unless it is streamed."""
+    """Ignore an early answer: ``invoke`` returns it too, unless it is streamed."""
     if reply.stream:
         reply.stream.close()
 
@@ -240,7 +240,7 @@ class Function:
         return failure == PORT_IN_USE or not is_free(self.app_port)
 
     def _move(self, runtime_api: RuntimeApi) -> str:
-        """Start again with another port for the app, which has not been asked anything yet; a sentence about it."""
+        """Start again with another port for the app, which has seen no request yet; returns a sentence about it."""
         with self.sandbox.while_open():
             notice = self._port.choose_again()
             runtime_api.end()

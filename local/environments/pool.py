@@ -17,7 +17,7 @@ from .function import ADDRESS_IN_USE
 
 
 class Invocable(Protocol):
-    """What an environment needs of a function."""
+    """A function as an environment uses it."""
 
     def invoke(self, payload: bytes, *, on_answer: Callable[[Reply], object]) -> Reply: ...
     def stop(self) -> None: ...

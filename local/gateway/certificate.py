@@ -30,7 +30,7 @@ def ensure(also: Iterable[str] = ()) -> Path:
 
 
 def context(folder: Path) -> ssl.SSLContext:
-    """A server's side of TLS with what ``ensure`` gave."""
+    """The TLS context of a server with the certificate in ``folder``."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.load_cert_chain(folder / CERTIFICATE, folder / KEY)
     made.set_alpn_protocols(["http/1.1"])

@@ -1,4 +1,4 @@
-"""What ``make run`` shows: lines for people, or JSON lines for programs."""
+"""The output of ``make run``: lines for people, or JSON lines for programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BOOKKEEPING = re.compile(
 
 
 class Display(Protocol):
-    """Where everything goes that happens while an app runs."""
+    """Shows what happens while an app runs."""
 
     def note(self, words: str) -> None: ...
     def address(self, app: str, address: str) -> None: ...
@@ -35,7 +35,7 @@ def write(line: str) -> None:
 
 
 class Readable:
-    """A line for each thing, what belongs to a request below it."""
+    """Writes a line for each event, and below a request its problems."""
 
     def note(self, words: str) -> None:
         write(f"note: {words}")
@@ -59,7 +59,7 @@ def below(line: str) -> str:
 
 
 def readable(served: Served, at: str) -> str:
-    """``at``, the environment, the request, the answer, how long it took; below, what went wrong."""
+    """A line with ``at``, the environment, the request, the answer and its time; below it, what went wrong."""
     environment = f"#{served.environment}" if served.environment else "--"
     warmth = f"  {'cold' if served.is_cold else 'warm'}" if served.environment else ""
     line = (

@@ -23,13 +23,13 @@ SETTINGS = re.compile(r" See FAIRLEAD_\w+(?:, FAIRLEAD_\w+)*\s*$")
 
 
 class Lateness:
-    """Remembers of each environment what its runtime waits for, and says it of a request that was late."""
+    """Remembers what each environment's runtime waits for, and adds that to a request that was late."""
 
     def __init__(self) -> None:
         self._waiting: dict[int, str] = {}
 
     def heard(self, environment: int, line: str) -> None:
-        """A line that the environment has written."""
+        """Take in a line that the environment has written."""
         if match := WAITING.search(_message(line)):
             self._waiting[environment] = match[1]
 

@@ -51,7 +51,7 @@ PROTOCOLS = ("HTTP/1.1", "HTTP/1.0")
 
 
 class Served(NamedTuple):
-    """One request that was answered; what the terminal shows a line for."""
+    """A request that was answered; the terminal shows a line for each."""
 
     method: str
     target: str
@@ -500,7 +500,7 @@ def response_bytes(http: h11.Connection, response: HttpResponse) -> bytes:
 
 
 def head_bytes(http: h11.Connection, response: HttpResponse) -> bytes:
-    """The same without the body: h11 says how that will be framed when ``response`` does not."""
+    """The head of ``response`` as it goes over the wire. h11 frames the body where ``response`` does not say how."""
     fields = [(name.encode(), value.encode()) for name, value in response.headers]
     if header(response.headers, "date") is None:
         fields.append((b"date", formatdate(usegmt=True).encode()))

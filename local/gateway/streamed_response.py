@@ -17,7 +17,7 @@ from ..sources.values import Answer, Malformed, Source
 
 
 class StreamedResponse:
-    """What comes after the head: ``rest``, which is there already, then what the function sends."""
+    """The body of a streamed answer: ``rest``, which is there already, then the pieces that the function sends."""
 
     def __init__(self, stream: StreamedAnswer, rest: bytes, client: socket.socket, end: Future[Reply]) -> None:
         self._stream = stream
@@ -26,7 +26,7 @@ class StreamedResponse:
         self._end = end
 
     def pieces(self) -> Iterator[bytes]:
-        """Each as soon as it is there. Raises ``AnswerCut`` and ``ClientGone``."""
+        """Yield each piece as soon as it is there. Raises ``AnswerCut`` and ``ClientGone``."""
         if self._rest:
             yield self._rest
         while piece := self._stream.read(self._client):
@@ -37,7 +37,7 @@ class StreamedResponse:
         self._stream.close()
 
     def notices(self) -> tuple[str, ...]:
-        """After its end, what else there is to say; back when the environment is free again, or it takes too long."""
+        """Notices about the invocation, after the stream. Waits a moment for the environment to be free again."""
         try:
             reply = self._end.result(SETTLE_S)
         except (TimeoutError, LocalFailure):
@@ -45,7 +45,7 @@ class StreamedResponse:
         return (reply.notice,) if reply.notice else ()
 
     def failure(self) -> tuple[str, ...]:
-        """Why it was cut."""
+        """The reason why it was cut."""
         return failure_of(self._end)
 
 
@@ -72,7 +72,7 @@ def begun(source: Source, outcome: Outcome, client: socket.socket) -> tuple[Answ
 
 
 def failure_of(end: Future[Reply]) -> tuple[str, ...]:
-    """What an invocation ended with, in lines; back when that is known."""
+    """The failure of an invocation, in lines. Waits until it is known."""
     try:
         reply = end.result()
     except LocalFailure as failure:
@@ -82,6 +82,6 @@ def failure_of(end: Future[Reply]) -> tuple[str, ...]:
 
 
 def abandon(asked: Future[Outcome]) -> None:
-    """Take nothing of an answer for which nobody has waited."""
+    """Close the stream of an answer for which nobody waits any more."""
     if not asked.exception() and (stream := asked.result().reply.stream):
         stream.close()

@@ -1,4 +1,4 @@
-"""A page that wants a WebSocket, which no front end of AWS opens to a function."""
+"""Notices requests for a WebSocket, which no front end of AWS opens to a function."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_wanted(request: ClientRequest) -> bool:
 
 
 class Notes:
-    """Says it once for each path."""
+    """Gives a sentence about WebSockets once for each path."""
 
     def __init__(self) -> None:
         self._paths: set[str] = set()

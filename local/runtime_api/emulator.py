@@ -1,4 +1,4 @@
-"""AWS's Runtime Interface Emulator (RIE), Apache-2.0: the binary that the SAM CLI's wheel on PyPI carries, in use."""
+"""Runs AWS's Runtime Interface Emulator (RIE), Apache-2.0, a binary that the SAM CLI's wheel on PyPI carries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an invocation ends with."""
+"""The end of an invocation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TIMED_OUT = b"Task timed out after "
 
 
 class Reply(NamedTuple):
-    """What the emulator answered. Status 200 says little: a function's errors and timeouts come with it too."""
+    """The emulator's answer. Status 200 says little: a function's errors and timeouts come with it too."""
 
     status: int
     body: bytes

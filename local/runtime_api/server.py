@@ -43,7 +43,7 @@ Fields = tuple[tuple[str, str], ...]
 
 
 class Response(NamedTuple):
-    """What a request of the runtime is answered with."""
+    """The answer to a request of the runtime."""
 
     status: int
     body: bytes
@@ -67,12 +67,12 @@ class RuntimeApiServer:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def new_session(self) -> Session:
-        """For a process that is about to be started; no other may be left."""
+        """Begin a session for a process that is about to be started; no other may be left."""
         self._session = Session()
         return self._session
 
     def end_session(self, status: int) -> None:
-        """The process has ended with this status: what it has sent is read, then the session ends."""
+        """End the session of a process that has ended with this status, after reading what it has sent."""
         self._session.leave()
         self._catch_up()
         limit = time.monotonic() + DRAIN_S
@@ -119,7 +119,7 @@ class RuntimeApiServer:
 
 
 class Conversation:
-    """One connection of the runtime's."""
+    """Serves one connection of the runtime."""
 
     def __init__(
         self,
@@ -161,7 +161,7 @@ class Conversation:
             self._on_end(self)
 
     def _exchange(self) -> bool:
-        """One request and its response; whether another may follow."""
+        """Serve one request; returns whether another may follow."""
         head = self._next_event()
         if not isinstance(head, h11.Request):
             return False

@@ -1,4 +1,4 @@
-"""What the Runtime API allows when, without a socket: one runtime process from its start to its end.
+"""The states of the Runtime API, without a socket: one runtime process from its start to its end.
 
 Two sides meet here. The runtime's requests come in threads of the server: ``next``, ``begin_answer``, ... The platform
 is whoever calls ``invoke``. https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
@@ -27,7 +27,7 @@ EXITED = "Runtime.ExitError"
 
 
 class Refusal(Exception):
-    """What the runtime's request is answered with when it is against the rules, or too large."""
+    """The answer to a request of the runtime that is against the rules, or too large."""
 
     def __init__(self, status: int, error_type: str, message: str) -> None:
         super().__init__(message)
@@ -48,7 +48,7 @@ class TimedOut(Exception):
 
 
 def timed_out(timeout_s: float) -> Reply:
-    """What an invocation ends with that was not answered, in the emulator's words."""
+    """The end of an invocation that was not answered in time, in the emulator's words."""
     return Reply(200, TIMED_OUT + b"%.2f seconds" % timeout_s)
 
 
@@ -76,7 +76,7 @@ class Session:
     # The runtime's side
 
     def next(self) -> Invocation:
-        """The next invocation, when there is one. An unanswered one is given again, as the emulator does."""
+        """Wait for the next invocation. An unanswered one is given again, as the emulator does."""
         with self._changed:
             if self._state in ("answering", "broken") or self._init_error is not None:
                 self._was_refused = True
@@ -107,44 +107,44 @@ class Session:
             self._go("answering")
 
     def answer(self, body: bytes) -> None:
-        """The whole answer, or the document of an error."""
+        """Take the whole answer, or the document of an error."""
         self._conclude(Reply(200, body))
 
     def answer_is_too_large(self, size: int) -> Refusal:
-        """What both sides are told then."""
+        """Ends the invocation with an error, and returns the runtime's."""
         words = f"Response payload size ({size} bytes) exceeded maximum allowed payload size ({PAYLOAD_LIMIT} bytes)."
         self._conclude(Reply(200, error_document(TOO_LARGE, words)))
         return Refusal(413, "RequestEntityTooLarge", words)
 
     def answer_has_a_wrong_mode(self, mode: str) -> Refusal:
-        """The same for a value of the response mode's header that does not exist."""
+        """Ends the invocation because its response mode does not exist, and returns the runtime's error."""
         words = f"invalid value {mode!r} of Lambda-Runtime-Function-Response-Mode: streaming, or no such header"
         self._break(error_document("Runtime.InvalidResponseModeHeader", words))
         return Refusal(400, "InvalidFunctionResponseMode", words)
 
     def answer_is_streamed(self, stream: StreamedAnswer) -> None:
-        """It has begun."""
+        """Note that a streamed answer has begun."""
         with self._changed:
             self._answer = Reply(200, b"", stream=stream)
             self._changed.notify_all()
 
     def stream_has_ended(self, failure: bytes | None) -> None:
-        """Properly, be it with the document of an error."""
+        """Note that the stream has its end; ``failure`` is the error document that came with it."""
         self._conclude(Reply(200, failure or b""))
 
     def stream_was_cut(self, failure: bytes | None) -> None:
-        """By the runtime, with the error that this is; or, without one, because nobody wants the rest."""
+        """Note that the stream has no end: by a ``failure`` of the runtime, or (None) because nobody reads the rest."""
         if failure is None:
             self._conclude(Reply(200, b""))
         else:
             self._break(failure)
 
     def answer_broke_off(self) -> None:
-        """An answer in one piece of which the end is missing."""
+        """Note that the end of an answer in one piece is missing."""
         self._break(error_document(TRUNCATED, "the runtime closed its connection in the middle of the answer"))
 
     def fail_init(self, body: bytes) -> None:
-        """The runtime cannot start."""
+        """Take the error of a runtime that cannot start."""
         with self._changed:
             if self._state != "init" or self._init_error is not None:
                 raise self._wrong_state()
@@ -152,7 +152,7 @@ class Session:
             self._changed.notify_all()
 
     def register(self, name: str, events: list[str]) -> str:
-        """The identifier of a new internal extension."""
+        """Register an internal extension; returns its identifier."""
         with self._changed:
             if not name:
                 raise Refusal(400, "Extension.InvalidExtensionName", "Lambda-Extension-Name is missing")
@@ -184,7 +184,7 @@ class Session:
         return bool(self._extensions)
 
     def invoke(self, payload: bytes, timeout_s: float, on_answer: Callable[[Reply], object]) -> Reply:
-        """What the invocation ends with; back when the runtime has asked for the next one, or has ended.
+        """Hand the event over; returns when the runtime has asked for the next one, or has ended.
 
         ``on_answer`` gets the answer that is there earlier: one that is streamed as soon as it begins, one that the
         runtime still works after as soon as that is noticed. ``timeout_s`` is for the rest of the start, and again for
@@ -206,20 +206,20 @@ class Session:
         return self._outcome(invocation, late, is_over)
 
     def leave(self) -> None:
-        """The process has ended: whoever waits for something to be sent to it need not wait. Then ``end``."""
+        """Note that the process has ended, so nobody need wait for something to send to it. ``end`` follows."""
         with self._changed:
             self._is_leaving = True
             self._changed.notify_all()
 
     def end(self, status: int) -> None:
-        """The process has ended, with this status as a shell has it, and all that it sent has been read."""
+        """Note that the process has ended, with this exit status as a shell counts it, and all it sent was read."""
         with self._changed:
             self._is_leaving = True
             self._exit = exit_words(status)
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Nobody is to be invoked any more: who waits in ``invoke`` gets a ``LocalFailure``."""
+        """Serve no more invocations: whoever waits in ``invoke`` gets a ``LocalFailure``."""
         with self._changed:
             self._is_stopped = self._is_leaving = True
             self._changed.notify_all()
@@ -235,7 +235,7 @@ class Session:
         return self._state == "idle" and self._to_hand_over is None
 
     def _await(self, timeout_s: float, what: Callable[[], bool]) -> bool:
-        """Whether ``what`` came true in this time and before the process ended."""
+        """Wait for ``what``; returns whether it came true in this time and before the process ended."""
         with self._changed:
             self._changed.wait_for(lambda: what() or self._exit is not None or self._is_stopped, max(timeout_s, 0))
             if self._is_stopped:
@@ -293,7 +293,7 @@ class Session:
 
 
 def exit_words(status: int) -> str:
-    """How a process ended, by its status as a shell has it, as the emulator says it."""
+    """The emulator's words for an exit status, as a shell counts it."""
     if status > 128:
         name = signal.strsignal(status - 128)
         return f"Runtime exited with error: signal: {name.lower() if name else status - 128}"

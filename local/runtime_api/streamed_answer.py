@@ -24,15 +24,15 @@ TRUNCATED = "Runtime.TruncatedResponse"
 
 
 class AnswerCut(Exception):
-    """There will be no proper end. Why, is what the invocation ends with."""
+    """The answer has no proper end. The invocation ends with the reason."""
 
 
 class ClientGone(Exception):
-    """The one that the answer is for has closed its connection."""
+    """The client has closed its connection."""
 
 
 class StreamedAnswer:
-    """What a runtime posts in streaming mode; one thread reads it.
+    """The answer that a runtime posts in streaming mode; one thread reads it.
 
     ``on_end`` gets the error document that it failed with, None when it did not, as soon as that is known; ``on_cut``
     the document when it was cut off instead, and None when that was us. ``limit`` is in bytes.
@@ -88,7 +88,7 @@ class StreamedAnswer:
             self._end_early(self._on_cut, None)
 
     def interrupt(self) -> None:
-        """From another thread: whoever reads gets ``AnswerCut``."""
+        """Make the thread that reads get an ``AnswerCut``."""
         try:
             # Closed, it is reset: without, a runtime that is in the middle of a send would wait for room on and on.
             self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -108,7 +108,7 @@ class StreamedAnswer:
         raise AnswerCut
 
     def _end_early(self, tell: Callable[[bytes | None], object], document: bytes | None) -> None:
-        """Take no more. The session has to know first: the runtime may ask for its next invocation once it notices."""
+        """Read no more. The session is told first: the runtime may ask for its next invocation once it notices."""
         self._is_over = True
         tell(document)
         self.interrupt()

@@ -64,7 +64,7 @@ class StreamingRuntimeApi:
             raise self._sandbox.not_started()
 
     def invoke(self, payload: bytes, headers: Mapping[str, str], on_answer: Callable[[Reply], object]) -> Reply:
-        """Send the event; what the invocation ends with, when the runtime has asked for the next one or has ended.
+        """Send the event; returns when the runtime has asked for the next one, or has ended.
 
         ``on_answer`` gets an answer that is there before: one that is streamed has to be read by it, or by a thread
         that it has told. Raises ``LocalFailure`` when the sandbox was stopped.

@@ -33,7 +33,7 @@ exec "$@"
 
 
 def prefix(machine: str) -> list[str]:
-    """What to put before a command for arm64 programs to be executable in it; nothing on an arm64 machine.
+    """The words before a command that make arm64 programs executable in it; none on an arm64 machine.
 
     Raises ``LocalFailure`` where the kernel or its policy does not let this user do it; found out by doing it.
     """

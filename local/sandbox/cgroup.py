@@ -91,7 +91,7 @@ def ours(membership: str, mounts: str, controller: str) -> Iterator[tuple[bool, 
 
 
 def texts() -> tuple[str, str]:
-    """What ``ours`` reads."""
+    """The two texts that ``ours`` reads."""
     return Path("/proc/self/cgroup").read_text(), Path("/proc/self/mounts").read_text()
 
 

@@ -1,4 +1,4 @@
-"""Between two invocations Lambda freezes the function; this does the same to its processes, by a cgroup, v1 or v2."""
+"""Freezes a function's processes between invocations, as Lambda does, by a cgroup, v1 or v2."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Freezer(Cgroup):
             time.sleep(POLL_S)
 
     def thaw(self) -> None:
-        """Let everything in it go on."""
+        """Let its processes go on."""
         self._write(self._switch.thaw)
 
     def _take_in(self, running: Callable[[], list[int]]) -> None:

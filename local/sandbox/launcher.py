@@ -18,7 +18,7 @@ CHOICE = "LOCAL_SANDBOX"  # the variable by which a test or a developer chooses 
 
 
 class Code(NamedTuple):
-    """What is to run, as paths of this machine, and for which ``architecture`` and on which Debian ``suite``."""
+    """A layer and an app, as paths of this machine; the ``architecture`` and the Debian ``suite`` they run on."""
 
     layer: Path
     task: Path

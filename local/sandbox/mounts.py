@@ -1,4 +1,4 @@
-"""What a function sees of this machine, as bubblewrap's arguments."""
+"""The files and directories that a function sees, as bubblewrap's arguments."""
 
 from __future__ import annotations
 

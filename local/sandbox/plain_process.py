@@ -41,7 +41,7 @@ def bootstrap(layer: Path) -> Path:
 
 
 def arguments(layer: Path, task: Path, environment: Mapping[str, str], binds: Sequence[Bind] = ()) -> list[str]:
-    """What is told to this program; the command to run comes after it.
+    """The arguments of this program; the command to run comes after them.
 
     Of ``binds`` those below ``/var/task`` are seen.
     """

@@ -1,4 +1,4 @@
-"""What stands in front of a function in AWS, as pure functions: request -> event, payload -> response.
+"""The front ends of AWS as pure functions: request -> event, payload -> response.
 
 Nothing here knows sockets or the emulator. docs/local.md says what is not verified.
 """

@@ -24,7 +24,7 @@ UNSAFE_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def from_reply(source: Source, request: ClientRequest, front: Front, status: int, payload: bytes) -> Answer:
-    """What the client of ``source`` gets for what the emulator answered.
+    """The response of ``source`` to the client, made of the emulator's answer.
 
     The emulator marks an error of the function with nothing but its body, so an object with errorType and errorMessage
     and no statusCode is one; AWS marks it in a header.
@@ -47,12 +47,12 @@ def from_reply(source: Source, request: ClientRequest, front: Front, status: int
 
 
 def fault(source: Source, *words: str) -> Answer:
-    """What AWS answers for every fault of the function: the reason is for the developer, in the log."""
+    """AWS's answer to the client for every fault of the function. The reason is for the developer, in the log."""
     return Answer(source.own_page(502), words)
 
 
 def error_in(status: int, payload: bytes) -> tuple[str, ...]:
-    """What an invocation failed with, in lines; none when it did not."""
+    """The error of an invocation, in lines; none when it did not fail."""
     if payload.startswith(TIMED_OUT):  # an error of the function like any other: the front end would have waited
         return (payload.decode(errors="replace"),)
     if status != 200 and not payload:
@@ -127,7 +127,7 @@ def pairs(headers: object, name: str) -> list[tuple[str, Any]]:
 
 
 def listed_pairs(headers: object, name: str) -> list[tuple[str, Any]]:
-    """The same for a map of lists, one pair for each value."""
+    """The items of the map of lists under ``name``, one pair for each value."""
     lists = pairs(headers, name)
     if wrong := [key for key, values in lists if not isinstance(values, list)]:
         raise Malformed(f"{name} has no list of values for {wrong[0]}")

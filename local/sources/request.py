@@ -149,7 +149,7 @@ def is_text(request: ClientRequest) -> bool:
 
 
 def is_balanced_text(request: ClientRequest) -> bool:
-    """The same for a load balancer and for VPC Lattice."""
+    """Whether a load balancer and VPC Lattice hand the body over as text."""
     return _is_plain(request, BALANCED_TEXT_TYPE)
 
 

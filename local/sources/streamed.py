@@ -21,14 +21,14 @@ PRELUDE_LIMIT = 16 * 1024  # bytes within which the delimiter has to end
 
 
 class Beginning(NamedTuple):
-    """What can be answered already: ``head`` is without its body, of which ``rest`` is the first part."""
+    """The beginning of an answer: ``head`` is without its body, of which ``rest`` is the first part."""
 
     head: HttpResponse
     rest: bytes
 
 
 def beginning(source: Source, content_type: str, data: bytes) -> Beginning | None:
-    """What ``data``, all that has come of the answer, begins with; None when it takes more of it.
+    """The beginning that is in ``data``, all that has come of the answer; None when more is needed.
 
     Raises ``Malformed``.
     """
@@ -47,12 +47,12 @@ def beginning(source: Source, content_type: str, data: bytes) -> Beginning | Non
 
 
 def ended_early(data: bytes) -> Malformed:
-    """What is wrong when ``data`` was all, and no beginning."""
+    """The error of an answer that has ended with ``data``, before its head was complete."""
     return Malformed(f"it ended after {len(data):,} bytes, without a prelude and eight NULs")
 
 
 def from_unstreamed(source: Source, status: int, payload: bytes) -> Answer:
-    """What the client of a streaming ``source`` gets for an answer in one piece.
+    """The response of a streaming ``source`` to an answer in one piece.
 
     Such a source is a caller of InvokeWithResponseStream, to which that piece is the whole stream: the payload that a
     buffered answer is wrapped in reaches the client as it is.

@@ -1,4 +1,4 @@
-"""What passes between a front end's functions: values only."""
+"""The values that a front end's functions take and return."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Front(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """What a front end knows of a request besides its bytes."""
+    """The facts about a request that are not in its bytes."""
 
     client_ip: str
     now: float  # epoch seconds
@@ -46,7 +46,7 @@ class Arrival(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What the client gets, and what the developer should know about it: lines for the terminal, often none."""
+    """The response to the client, and lines about it for the developer's terminal, often none."""
 
     response: HttpResponse
     problem: tuple[str, ...] = ()
@@ -83,7 +83,7 @@ def _no_words(_request: ClientRequest, _front: Front) -> Sequence[str]:
 
 
 class Streaming(NamedTuple):
-    """What a front end that streams does with answers."""
+    """The rules of a front end that streams."""
 
     to_head: Callable[[dict[str, Any]], HttpResponse]  # of a prelude, a response without its body; Malformed
     takes_raw: bool  # whether an answer without a prelude is the body of a 200; it is 502 if not
