@@ -23,7 +23,7 @@ from .app.prepared import AUTO, RUNTIMES, Prepared, oversize, prepare, unfit
 from .app.start_script import START_SCRIPT, is_module, module_file
 from .environments.app_port import PORT_VARIABLES, named_port
 from .environments.function import Function
-from .environments.pool import Environments, Outcome, Start
+from .environments.pool import Environments, Outcome
 from .failures import LocalFailure
 from .gateway.display import BOOKKEEPING, Display, JsonLines, Readable
 from .gateway.late_requests import Lateness
@@ -41,6 +41,17 @@ OUTPUT_LINES = 2000
 BUFFERED, STREAM = "buffered", "stream"
 INVOKE_MODE_VARIABLES = ("FAIRLEAD_INVOKE_MODE", "AWS_LWA_INVOKE_MODE")
 ENDING = (signal.SIGINT, signal.SIGTERM)
+# The fields of Options whose option has another name.
+FIELDS = {
+    "cmd": "command",
+    "env": "environment",
+    "install_scripts": "with_install_scripts",
+    "https": "is_https",
+    "freeze": "is_freezing",
+    "memory": "memory_mb",
+    "reload": "is_reloading",
+    "timeout": "timeout_s",
+}
 STAGED = ("http-api", "http-api-1", "rest")
 STAGE_NAME = re.compile(r"\$default|[A-Za-z0-9_-]{1,128}")
 
@@ -97,7 +108,7 @@ def running(
     notices = [*app.notices, *oversize(app), *unfit(app)]
     output: deque[str] = deque(maxlen=OUTPUT_LINES)
     begun: deque[Function] = deque(maxlen=1)
-
+    settled: dict[str, str] = {}  # variables of which it turns out that the app needs them
     lateness = Lateness()
 
     def keep(environment: int, line: str) -> None:
@@ -105,11 +116,6 @@ def running(
         lateness.heard(environment, line)
         if on_output:
             on_output(environment, line)
-
-    def on_change(path: str) -> None:
-        on_note(f"{path} has changed: new environments from here on")
-
-    settled: dict[str, str] = {}
 
     def give_way(port: int) -> str:
         """The app wants ``port``: if it is the gateway's, and nobody has asked for that, the gateway moves away."""
@@ -119,18 +125,36 @@ def running(
         move(gateway)
         return f". The gateway has moved to {gateway.address}, and this run goes on as with {PORT_VARIABLES[0]}={port}"
 
-    start = starter(options, layer, keep, begun.append, settled, give_way)
+    def start(number: int, is_alone: bool) -> Function:
+        """Start an environment, with the app as it is now and a port of its own."""
+        app = prepared(options, layer)
+        function = Function(
+            app.layer,
+            app.task,
+            {**function_environment(options), **settled, **options.environment},
+            options.memory_mb,
+            options.timeout_s,
+            app.binds,
+            lambda line: keep(number, line),
+            freeze=options.is_freezing,
+            own_port=not is_alone,
+            on_port_wanted=give_way,
+            is_streaming=options.invoke_mode == STREAM,
+        )
+        function.start()
+        begun.append(function)
+        return function
+
+    def on_change(path: str) -> None:
+        on_note(f"{path} has changed: new environments from here on")
+
     changes = Changes(options.app, on_change) if options.is_reloading else lambda: None
+    environments = Environments(start, options.environments, lambda: (changes(), len(settled)), on_note)
 
-    def version() -> object:
-        return changes(), len(settled)
-
-    environments = Environments(start, options.environments, version, on_note)
-
-    # The gateway takes its port first: an app that wants the same one then gets another.
     def on_explained(served: Served) -> None:
         on_served(lateness.explained(served))
 
+    # The gateway takes its port first: an app that wants the same one then gets another.
     with open_gateway(environments.submit, options, on_explained, on_note) as gateway, environments:
         environments.prepare()
         wanted = DEFAULT_PORT if options.port is None else options.port
@@ -138,47 +162,6 @@ def running(
             whose = "the app's" if wanted == named_port(options.environment)[1] else "taken"
             notices.append(f"port {wanted} is {whose}, so the address has {gateway.port}")
         yield Running(environments, gateway, [*notices, *begun[0].notices], output)
-
-
-def starter(
-    options: Options,
-    layer: Path,
-    on_output: Callable[[int, str], object],
-    on_start: Callable[[Function], object],
-    settled: Mapping[str, str],
-    on_port_wanted: Callable[[int], str],
-) -> Start:
-    """A function that starts an environment, with the app as it is then and a port of its own.
-
-    ``settled`` has the variables that are known by then to be needed.
-    """
-
-    def start(number: int, is_alone: bool) -> Function:
-        app = prepared(options, layer)
-        function = Function(
-            app.layer,
-            app.task,
-            {
-                **({"FAIRLEAD_COMMAND": options.command} if options.command else {}),
-                **handler_environment(options),
-                **streaming_environment(options),
-                **settled,
-                **options.environment,
-            },
-            options.memory_mb,
-            options.timeout_s,
-            app.binds,
-            lambda line: on_output(number, line),
-            freeze=options.is_freezing,
-            own_port=not is_alone,
-            on_port_wanted=on_port_wanted,
-            is_streaming=options.invoke_mode == STREAM,
-        )
-        function.start()
-        on_start(function)
-        return function
-
-    return start
 
 
 def prepared(options: Options, layer: Path) -> Prepared:
@@ -193,22 +176,20 @@ def prepared(options: Options, layer: Path) -> Prepared:
     )
 
 
-def handler_environment(options: Options) -> dict[str, str]:
-    """The function's handler. The packages of a Python handler lie where start scripts have them too."""
-    if options.handler == START_SCRIPT:
-        return {}
-    found = module_file(options.app, options.handler) if is_module(options.app, options.handler) else None
-    is_python = found is not None and found.suffix == ".py"
-    return {
-        "_HANDLER": options.handler,
-        **({"PYTHONPATH": f"{TASK_ROOT}/{python_packages.FOLDER}"} if is_python else {}),
-    }
-
-
-def streaming_environment(options: Options) -> dict[str, str]:
-    """The variable that makes the function stream, unless the developer has set it."""
+def function_environment(options: Options) -> dict[str, str]:
+    """The variables that ``options`` give the function, beside the developer's own."""
+    found = dict[str, str]()
+    if options.command:
+        found["FAIRLEAD_COMMAND"] = options.command
+    if options.handler != START_SCRIPT:
+        found["_HANDLER"] = options.handler
+        file = module_file(options.app, options.handler) if is_module(options.app, options.handler) else None
+        if file and file.suffix == ".py":  # its packages lie where start scripts have them too
+            found["PYTHONPATH"] = f"{TASK_ROOT}/{python_packages.FOLDER}"
     is_said = any(options.environment.get(name) for name in INVOKE_MODE_VARIABLES)
-    return {INVOKE_MODE_VARIABLES[0]: "response_stream"} if options.invoke_mode == STREAM and not is_said else {}
+    if options.invoke_mode == STREAM and not is_said:
+        found[INVOKE_MODE_VARIABLES[0]] = "response_stream"
+    return found
 
 
 def layer_tree(given: Path | None) -> Path:
@@ -279,61 +260,45 @@ def _candidates(port: int) -> range:
 
 def parsed(arguments: Sequence[str] | None) -> tuple[Options, Display]:
     """Parse the command line; a wrong one ends the program with argparse's message."""
-    parser = argparse.ArgumentParser(prog="python -m local.run", description="Run an app as Lambda would.")
+    parser = argparse.ArgumentParser(
+        prog="python -m local.run", description="Run an app as Lambda would.", argument_default=argparse.SUPPRESS
+    )
     add = parser.add_argument
-    add("--app", type=Path, default=EXAMPLE, metavar="DIR", help="the app's folder (default: the FastAPI example)")
-    add("--cmd", default="", metavar="COMMAND", help="start the app with this instead of its run.sh")
-    add("--handler", default=START_SCRIPT, metavar="NAME", help="module.function, or another start script than run.sh")
+    add("--app", type=Path, metavar="DIR", help="the app's folder (default: the FastAPI example)")
+    add("--cmd", metavar="COMMAND", help="start the app with this instead of its run.sh")
+    add("--handler", metavar="NAME", help="module.function, or another start script than run.sh")
     add("--port", type=_number(0, 65535), help=f"the browser's port (default: {DEFAULT_PORT})")
-    add("--host", default=LOOPBACK, metavar="ADDRESS", help="where to listen; 0.0.0.0 in a container")
-    add("--allowed-hosts", type=_names, default=(), metavar="NAMES", help="other names of it: 'app.test .sub.test'")
+    add("--host", metavar="ADDRESS", help="where to listen; 0.0.0.0 in a container")
+    add("--allowed-hosts", type=_names, metavar="NAMES", help="other names of it: 'app.test .sub.test'")
     add("--https", action="store_true", help="the address is https, with a certificate made for this machine")
-    add("--source", choices=SOURCES, default="function-url", help="what stands before the function")
-    add("--stage", default="", metavar="NAME", help=f"the stage of {', '.join(STAGED)}")
-    add("--binary-media-types", nargs="+", default=[], metavar="TYPE", help="those of a REST API, such as '*/*'")
-    add("--environments", type=_number(1, 64), default=4, metavar="N", help="how many at a time (default: 4)")
+    add("--source", choices=SOURCES, help="what stands before the function")
+    add("--stage", metavar="NAME", help=f"the stage of {', '.join(STAGED)}")
+    add("--binary-media-types", nargs="+", metavar="TYPE", help="those of a REST API, such as '*/*'")
+    add("--environments", type=_number(1, 64), metavar="N", help="how many at a time (default: 4)")
     add("--reload", action="store_true", help="when a file of the app has changed, serve with new environments")
     add("--freeze", action="store_true", help="freeze the function between requests, as Lambda does")
     add("--json", action="store_true", help="show JSON lines")
     add("--layer", type=Path, metavar="DIR", help="a layer's unpacked tree (default: built from this checkout)")
-    add("--timeout", type=_number(1, 900), default=30, metavar="S", help="the function's timeout (default: 30)")
-    add("--memory", type=_number(128, 10240), default=1024, metavar="MB", help="the function's memory (default: 1024)")
-    add("--runtime", choices=RUNTIMES, default=AUTO, help="whose layer is there too (default: its lock file says)")
+    add("--timeout", type=_number(1, 900), metavar="S", help="the function's timeout (default: 30)")
+    add("--memory", type=_number(128, 10240), metavar="MB", help="the function's memory (default: 1024)")
+    add("--runtime", choices=RUNTIMES, help="whose layer is there too (default: its lock file says)")
     add("--install-scripts", action="store_true", help="let packages run scripts while they are installed")
-    add("--env", action="append", default=[], metavar="NAME[=VALUE]", help="set a variable, or pass on your own")
-    add("--invoke-mode", choices=(BUFFERED, STREAM), default=BUFFERED, help="stream: answers are sent while they come")
-    given = parser.parse_args(arguments)
-    if given.stage and given.source not in STAGED:
-        parser.error(f"--stage: {given.source} has no stages; {', '.join(STAGED)} have")
-    if given.stage and not STAGE_NAME.fullmatch(given.stage):
+    add("--env", type=_variable, action="append", metavar="NAME[=VALUE]", help="set a variable, or pass on your own")
+    add("--invoke-mode", choices=(BUFFERED, STREAM), help="stream: answers are sent while they come")
+    given = vars(parser.parse_args(arguments))
+    display = JsonLines() if given.pop("json", False) else Readable()
+    given["env"] = dict(given.get("env", ()))
+    given["binary_media_types"] = tuple(given.get("binary_media_types", ()))
+    options = Options(**{FIELDS.get(name, name): value for name, value in given.items()})
+    if options.stage and options.source not in STAGED:
+        parser.error(f"--stage: {options.source} has no stages; {', '.join(STAGED)} have")
+    if options.stage and not STAGE_NAME.fullmatch(options.stage):
         parser.error("--stage: a stage's name has letters, digits, - and _ only")
-    if given.binary_media_types and given.source != "rest":
-        parser.error(f"--binary-media-types: {given.source} has none; a REST API has (--source rest)")
-    if given.invoke_mode == STREAM and given.source not in STREAMING:
-        parser.error(f"--invoke-mode stream: {given.source} takes whole answers only; {', '.join(STREAMING)} stream")
-    options = Options(
-        app=given.app,
-        command=given.cmd,
-        handler=given.handler,
-        port=given.port,
-        layer=given.layer,
-        timeout_s=given.timeout,
-        memory_mb=given.memory,
-        environment=dict(_variable(text) for text in given.env),
-        source=given.source,
-        stage=given.stage,
-        binary_media_types=tuple(given.binary_media_types),
-        environments=given.environments,
-        is_reloading=given.reload,
-        is_freezing=given.freeze,
-        host=given.host,
-        allowed_hosts=given.allowed_hosts,
-        is_https=given.https,
-        runtime=given.runtime,
-        with_install_scripts=given.install_scripts,
-        invoke_mode=given.invoke_mode,
-    )
-    return options, JsonLines() if given.json else Readable()
+    if options.binary_media_types and options.source != "rest":
+        parser.error(f"--binary-media-types: {options.source} has none; a REST API has (--source rest)")
+    if options.invoke_mode == STREAM and options.source not in STREAMING:
+        parser.error(f"--invoke-mode stream: {options.source} takes whole answers only; {', '.join(STREAMING)} stream")
+    return options, display
 
 
 def _number(lowest: int, highest: int) -> Callable[[str], int]:

@@ -15,7 +15,7 @@ import pytest
 
 from local.environments.pool import Environments
 from local.gateway.server import Gateway, Served
-from local.run import Options, parsed, streaming_environment
+from local.run import Options, function_environment, parsed
 from local.sources import SOURCES, STREAMING
 from local.sources.streamed import HTTP_INTEGRATION, PRELUDE_LIMIT, beginning, from_unstreamed
 from local.sources.values import Front, Malformed, Source
@@ -494,4 +494,4 @@ SAID: dict[str, tuple[Options, dict[str, str]]] = {
 def test_the_function_is_told_to_stream_unless_the_developer_has_said_otherwise(
     options: Options, variables: dict[str, str]
 ) -> None:
-    assert streaming_environment(options) == variables
+    assert function_environment(options) == variables

@@ -9,7 +9,7 @@ import pytest
 from local.app import start_script
 from local.failures import LocalFailure
 from local.gateway.display import below
-from local.run import Options, handler_environment
+from local.run import Options, function_environment
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_an_executable_with_a_dot_is_a_start_script(app: Path) -> None:
 
 def test_the_function_gets_its_handler_and_a_python_one_its_packages(app: Path) -> None:
     def environment(handler: str) -> dict[str, str]:
-        return handler_environment(Options(app=app, handler=handler))
+        return function_environment(Options(app=app, handler=handler))
 
     assert environment("app.handler") == {"_HANDLER": "app.handler", "PYTHONPATH": "/var/task/python"}
     assert environment("index.fetch") == {"_HANDLER": "index.fetch"}
