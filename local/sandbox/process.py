@@ -15,10 +15,9 @@ from functools import partial
 from ..cache import CHECKOUT
 from ..failures import LocalFailure
 from ..processes import below, children
-from . import freezer
-from .freezer import Freezer
+from . import cgroup
+from .cgroup import Freezer, MemoryLimit
 from .launcher import Launcher
-from .memory_limit import MemoryLimit
 
 OUTPUT_LINES = 2000
 KILLED_WITHIN_S = 60.0
@@ -77,7 +76,7 @@ class SandboxProcess:
 
     def allow_freezing(self) -> None:
         """Make ``freeze`` work. Raises ``LocalFailure`` where that is not possible."""
-        self.freezer = Freezer.of(freezer.places(self.memory_limit.directory if self.memory_limit else None))
+        self.freezer = Freezer.of(cgroup.freezer_places(self.memory_limit.directory if self.memory_limit else None))
 
     @contextmanager
     def while_open(self) -> Iterator[None]:

@@ -17,9 +17,8 @@ from local.environments.function import Function
 from local.failures import LocalFailure
 from local.ports import free_ports
 from local.processes import below
-from local.sandbox import freezer
-from local.sandbox.cgroup import ours
-from local.sandbox.freezer import V1, V2, Freezer, Place, Switch, applicable
+from local.sandbox import cgroup
+from local.sandbox.cgroup import V1, V2, Freezer, Switch, applicable_freezers, ours
 from tests.conformance.test_app_faults import function_url
 
 from .apps import COMMAND, DETACHED, shell_app
@@ -38,17 +37,17 @@ Start = Callable[..., Function]
 def switch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Switch:
     """One kind of cgroup after the other is the only one that is tried."""
     kind: Switch = request.param
-    everywhere = freezer.places
+    everywhere = cgroup.freezer_places
 
-    def these(limit: Path | None = None) -> list[Place]:
+    def these(limit: Path | None = None) -> list[tuple[Path, Switch]]:
         return [place for place in everywhere(limit) if place[1] is kind]
 
     can_freeze(these())
-    monkeypatch.setattr(freezer, "places", these)
+    monkeypatch.setattr(cgroup, "freezer_places", these)
     return kind
 
 
-def can_freeze(places: list[Place]) -> None:
+def can_freeze(places: list[tuple[Path, Switch]]) -> None:
     """Skips unless one of them takes a freezer."""
     try:
         Freezer.of(places).release()
@@ -160,11 +159,11 @@ def test_stopping_a_frozen_function_tells_the_app_and_leaves_nothing(start: Star
 DRIVER = """
 import json, sys
 from pathlib import Path
-from local.sandbox import freezer
+from local.sandbox import cgroup
 from local.processes import below
 from local.environments.function import Function
-everywhere = freezer.places
-freezer.places = lambda limit: [place for place in everywhere(limit) if place[1].file == sys.argv[4]]
+everywhere = cgroup.freezer_places
+cgroup.freezer_places = lambda limit: [place for place in everywhere(limit) if place[1].file == sys.argv[4]]
 with Function(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]), freeze=True) as function:
     function.invoke(b'"true"')
     limit = function.sandbox.memory_limit.directory if function.sandbox.memory_limit else ""
@@ -189,7 +188,7 @@ def stands_still(pid: int) -> bool:
 
 
 def test_run_freezes_the_app_between_requests(sandbox_works: None, layer_tree: Path, task: Path) -> None:
-    can_freeze(freezer.places())
+    can_freeze(cgroup.freezer_places())
     with run(task, layer_tree, "--freeze", "--cmd", COMMAND) as running:
 
         def apps() -> list[int]:
@@ -240,5 +239,5 @@ PLACES: dict[str, tuple[str, str, str, list[tuple[str, Switch]]]] = {
 def test_where_a_freezer_may_be_made(
     membership: str, mounts: str, limit: str, expected: list[tuple[str, Switch]]
 ) -> None:
-    places = applicable(membership, mounts, Path(limit) if limit else None)
+    places = applicable_freezers(membership, mounts, Path(limit) if limit else None)
     assert [(str(parent), kind) for parent, kind in places] == expected

@@ -53,7 +53,7 @@ LOCAL_LAYERS = (
     {"failures"},
     {"cache", "machine", "processes", "ports", "hosts"},
     {"sandbox.mounts", "sandbox.cgroup", "sandbox.rootfs", "sandbox.relocate"},
-    {"tools", "sandbox.arm64", "sandbox.freezer", "sandbox.memory_limit"},
+    {"tools", "sandbox.arm64"},
     {"sandbox.bubblewrap", "sandbox.plain_process"},
     {"sandbox.launcher"},
     {"sandbox.process"},

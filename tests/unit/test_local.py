@@ -20,7 +20,7 @@ from local.gateway.server import Served
 from local.run import Options, parsed
 from local.runtime_api.reply import Reply
 from local.sandbox import bubblewrap
-from local.sandbox.memory_limit import applicable
+from local.sandbox.cgroup import limit_places
 from local.sandbox.mounts import Bind
 
 
@@ -173,7 +173,7 @@ MEMBERSHIPS = {
 @pytest.mark.parametrize(("membership", "mounts", "expected"), MEMBERSHIPS.values(), ids=MEMBERSHIPS)
 def test_where_a_memory_limit_may_be_made(membership: str, mounts: str, expected: list[tuple[str, str]]) -> None:
     enabled = {Path("/c/user.slice"), Path("/c/user.slice/user@1.service")}
-    places = applicable(membership, mounts, 128, enabled.__contains__)
+    places = limit_places(membership, mounts, 128, enabled.__contains__)
     assert [(str(parent), next(iter(settings))) for parent, settings in places] == expected
 
 
