@@ -38,7 +38,7 @@ class Authority(NamedTuple):
             return None
 
 
-def authority(text: str) -> Authority | None:
+def parse_authority(text: str) -> Authority | None:
     """Parse the value of a Host field. None when it is malformed."""
     match = AUTHORITY.fullmatch(text)
     if not match:

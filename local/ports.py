@@ -85,6 +85,15 @@ def is_listening(port: int, address: str = LOOPBACK) -> bool:
     return True
 
 
+def shut_down(open_socket: socket.socket) -> None:
+    """End both directions, which wakes the thread that sits in accept or recv; `close` alone would not."""
+    try:
+        # Not TLS's own way, which would take it out of the hands of the thread that reads from it.
+        socket.socket.shutdown(open_socket, socket.SHUT_RDWR)
+    except OSError:
+        pass  # the other side was first
+
+
 def listening_ports(pids: Iterable[int]) -> list[int]:
     """The ports on which the processes ``pids`` of this user listen, sorted; without those that cannot be looked at."""
     owned = {inode for pid in pids for inode in _sockets_of(pid)}

@@ -28,7 +28,7 @@ from .failures import LocalFailure
 from .gateway.display import BOOKKEEPING, Display, JsonLines, Readable
 from .gateway.late_requests import Lateness
 from .gateway.server import Gateway, Served
-from .hosts import authority
+from .hosts import parse_authority
 from .machine import architecture
 from .ports import LOOPBACK
 from .sandbox.mounts import TASK_ROOT
@@ -104,7 +104,7 @@ def running(
     """
     start_script.check(options.app, options.command, options.handler)  # before anything is made
     layer = layer_tree(options.layer)
-    app = prepared(options, layer)
+    app = prepare_app(options, layer)
     notices = [*app.notices, *oversize(app), *unfit(app)]
     output: deque[str] = deque(maxlen=OUTPUT_LINES)
     begun: deque[Function] = deque(maxlen=1)
@@ -127,7 +127,7 @@ def running(
 
     def start(number: int, is_alone: bool) -> Function:
         """Start an environment, with the app as it is now and a port of its own."""
-        app = prepared(options, layer)
+        app = prepare_app(options, layer)
         function = Function(
             app.layer,
             app.task,
@@ -164,7 +164,7 @@ def running(
         yield Running(environments, gateway, [*notices, *begun[0].notices], output)
 
 
-def prepared(options: Options, layer: Path) -> Prepared:
+def prepare_app(options: Options, layer: Path) -> Prepared:
     """The app as it is now, with what it needs, on Fairlead's ``layer``."""
     return prepare(
         options.app,
@@ -258,7 +258,7 @@ def _candidates(port: int) -> range:
     return range(port, min(port + PORTS_TRIED, 65536))
 
 
-def parsed(arguments: Sequence[str] | None) -> tuple[Options, Display]:
+def parse_arguments(arguments: Sequence[str] | None) -> tuple[Options, Display]:
     """Parse the command line; a wrong one ends the program with argparse's message."""
     parser = argparse.ArgumentParser(
         prog="python -m local.run", description="Run an app as Lambda would.", argument_default=argparse.SUPPRESS
@@ -313,7 +313,7 @@ def _number(lowest: int, highest: int) -> Callable[[str], int]:
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(text.replace(",", " ").split())
     for name in names:
-        host = authority(name.removeprefix("."))
+        host = parse_authority(name.removeprefix("."))
         if host is None or host.port is not None:
             raise argparse.ArgumentTypeError(f"{name!r} is no host's name: app.test, or .app.test for all below it")
     return names
@@ -336,7 +336,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in ENDING:
         signal.signal(number, _end)
     try:
-        return _serve(*parsed(arguments))
+        return _serve(*parse_arguments(arguments))
     except (LocalFailure, LayerError) as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1

@@ -151,20 +151,20 @@ def _status_and_size(response: Response) -> tuple[int, int]:
 CHECKS = (page, form, upload, download, cookies, errors)
 
 
-def checked(ask: Ask, source: str) -> list[Seen]:
+def run_checks(ask: Ask, source: str) -> list[Seen]:
     """Asks all checks' requests through a gateway that stands for ``source``, and compares what came back.
 
     Of an app whose page is not there nothing else is asked: each request could take the function's whole timeout.
     """
-    lines = tried("page", lambda: page(ask))
+    lines = try_check("page", lambda: page(ask))
     if not lines[0].is_right:
         return lines
     for check in CHECKS[1:]:
-        lines += tried(check.__name__, partial(check, ask))
-    return lines + tried("target", lambda: target(ask, source))
+        lines += try_check(check.__name__, partial(check, ask))
+    return lines + try_check("target", lambda: target(ask, source))
 
 
-def tried(name: str, check: Callable[[], list[Seen]]) -> list[Seen]:
+def try_check(name: str, check: Callable[[], list[Seen]]) -> list[Seen]:
     """The lines of ``check``, or one line with the reason when no answer came."""
     try:
         return check()
@@ -172,7 +172,7 @@ def tried(name: str, check: Callable[[], list[Seen]]) -> list[Seen]:
         return [Seen(f"{name}: answer", "one", f"none: {error}")]
 
 
-def asking(client: urllib3.PoolManager, address: str) -> Ask:
+def asker(client: urllib3.PoolManager, address: str) -> Ask:
     """How to ask the gateway at ``address``."""
 
     def ask(method: str, target: str, **options: object) -> Response:
@@ -194,11 +194,11 @@ def smoke(source: str) -> int:
     served: list[Served] = []
     options = options_for(source)
     with running(options, served.append) as now, urllib3.PoolManager(retries=False) as client:
-        ask = asking(client, now.gateway.address)
+        ask = asker(client, now.gateway.address)
         print("\n".join([f"{options.app.name} behind {source} at {now.gateway.address}", *now.notices, ""]))
-        lines = checked(ask, source)
+        lines = run_checks(ask, source)
         if lines[0].is_right:
-            lines += tried("queue", lambda: queue(lambda event: now.environments.submit(event).result().reply))
+            lines += try_check("queue", lambda: queue(lambda event: now.environments.submit(event).result().reply))
         wrong = sum(not line.is_right for line in lines)
         for _ in range(0 if wrong else WARM_REQUESTS):
             ask("GET", "/echo")

@@ -61,7 +61,7 @@ def ensure(app: Path, runtime: str, package: Package, wish: Wish) -> Path:
 
 def packages(folder: Path) -> Installed | None:
     """The packages that were installed in a folder of ``ensure``; None when it has none."""
-    return node_modules.noted(folder) if (folder / NOTE).exists() else None
+    return node_modules.read_note(folder) if (folder / NOTE).exists() else None
 
 
 def _add_packages(app: Path, draft: Path, runtime: str, package: Package, wish: Wish) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import sys
@@ -10,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from layer import markers
+from layer import kept, markers
 from layer.limited import run
 
 from ..cache import CACHE, CHECKOUT, once
@@ -56,10 +55,9 @@ def ensure(app: Path, layer: Path, architecture: str) -> Path | None:
     if not requirements.is_file() or (app / FOLDER).exists():
         return None
     python = interpreter(layer, architecture)
-    wanted = hashlib.sha256(json.dumps(python.markers, sort_keys=True).encode())
-    for file in _files(requirements):
-        wanted.update(file.read_bytes())
-    destination = CACHE / "apps" / f"{app.name}-{wanted.hexdigest()[:16]}-{architecture}-{python.version}"
+    contents = (file.read_bytes() for file in _files(requirements))
+    wanted = kept.digest([json.dumps(python.markers, sort_keys=True), *contents])
+    destination = CACHE / "apps" / f"{app.name}-{wanted[:16]}-{architecture}-{python.version}"
 
     def make(draft: Path) -> None:
         print(f"installing {requirements}", file=sys.stderr, flush=True)

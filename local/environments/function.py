@@ -55,7 +55,7 @@ LAMBDA_ENVIRONMENT = {
 }
 
 
-def unheard(reply: Reply) -> None:
+def ignore(reply: Reply) -> None:
     """Ignore an early answer: ``invoke`` returns it too, unless it is streamed."""
     if reply.stream:
         reply.stream.close()
@@ -178,7 +178,7 @@ class Function:
         payload: bytes,
         headers: Mapping[str, str] | None = None,
         *,
-        on_answer: Callable[[Reply], object] = unheard,
+        on_answer: Callable[[Reply], object] = ignore,
     ) -> Reply:
         """Send one event and wait for its answer. Callers wait for each other: an environment serves one at a time.
 

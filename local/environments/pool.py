@@ -107,12 +107,12 @@ class Environments:
 
     def prepare(self) -> None:
         """Start the first environment now: what this machine cannot do should be known before the first request."""
-        environment = self._taken()
+        environment = self._take()
         environment.thread.submit(self._prepare, environment).result()
 
     def submit(self, payload: bytes) -> Future[Outcome]:
         """Invoke the function. Waits for an environment; the result is the ``Outcome`` or raises as ``start`` does."""
-        environment = self._taken()
+        environment = self._take()
         outcome: Future[Outcome] = Future()
         environment.thread.submit(self._invoke, environment, payload, outcome)
         return outcome
@@ -132,7 +132,7 @@ class Environments:
         for environment in ending:
             environment.thread.shutdown()
 
-    def _taken(self) -> Environment:
+    def _take(self) -> Environment:
         with self._changed:
             while True:
                 if not self._is_open:
@@ -234,7 +234,7 @@ class Environments:
 
         def invoke() -> None:
             try:
-                other = self._taken()
+                other = self._take()
             except LocalFailure as failure:
                 outcome.set_exception(failure)
             else:

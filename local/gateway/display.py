@@ -6,7 +6,6 @@ import re
 import sys
 import time
 from datetime import UTC, datetime
-from typing import Protocol
 
 import orjson
 
@@ -17,15 +16,6 @@ BOOKKEEPING = re.compile(
     r"(START|END|REPORT) RequestId: |"
     r".*\(rapid\) (Invoke DONE|(Init|Invoke) failed error=(errResetReceived|Runtime exited with error: exit status))"
 )
-
-
-class Display(Protocol):
-    """Shows what happens while an app runs."""
-
-    def note(self, words: str) -> None: ...
-    def address(self, app: str, address: str) -> None: ...
-    def output(self, environment: int, line: str) -> None: ...
-    def served(self, served: Served) -> None: ...
 
 
 def write(line: str) -> None:
@@ -97,3 +87,6 @@ class JsonLines:
     def _write(self, kind: str, members: dict[str, object]) -> None:
         stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
         write(orjson.dumps({"time": stamp, "type": kind, **members}).decode())
+
+
+Display = Readable | JsonLines

@@ -29,8 +29,8 @@ from runtime.messages import HttpResponse, header, header_values
 from .. import sources
 from ..environments.pool import Outcome
 from ..failures import LocalFailure
-from ..hosts import Authority, Hosts, authority, is_loopback
-from ..ports import LOOPBACK, HeldPort, hold, hold_free
+from ..hosts import Authority, Hosts, is_loopback, parse_authority
+from ..ports import LOOPBACK, HeldPort, hold, hold_free, shut_down
 from ..runtime_api.streamed_answer import AnswerCut, ClientGone
 from ..sources.reply import BODILESS, from_reply, own_page
 from ..sources.request import absolute_authority, origin_form
@@ -38,7 +38,7 @@ from ..sources.streamed import from_unstreamed
 from ..sources.values import Answer, Arrival, ClientRequest, Front, Refused, Source
 from . import certificate, websockets
 from .plain_http import HTTPS_PORT, as_over_tls, as_without_tls
-from .streamed_response import StreamedResponse, abandon, begun
+from .streamed_response import StreamedResponse, abandon, begin_response
 
 IDLE_S = 60.0
 RECEIVE_BYTES = 65536
@@ -133,10 +133,9 @@ class Gateway:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # shutdown, not close alone: close does not wake the thread that sits in accept or recv
         with self._lock:
             for open_socket in (self._listener, *self._connections):
-                _shut_down(open_socket)
+                shut_down(open_socket)
         self._acceptor.join()  # no limit: its socket is shut down
         self._listener.close()
         self._held.release()
@@ -147,7 +146,7 @@ class Gateway:
         with self._lock:
             old, self._listener = self._listener, listener
             self.port = port
-        _shut_down(old)
+        shut_down(old)
         old.close()
         self._held.release()
         self._held = held
@@ -221,7 +220,7 @@ class Gateway:
         return check
 
     def _check_host(self, host: str) -> None:
-        named = authority(host)
+        named = parse_authority(host)
         if named is None:
             raise Refused(400, f"{host!r} is no host that a request can be for")
         if not self._hosts.admit(named):
@@ -267,17 +266,17 @@ class Gateway:
 
     def _result(self, request: ClientRequest, client_ip: str, connection: socket.socket, is_secure: bool) -> Result:
         host = header(request.headers, "host") or ""
-        own = authority(host)
+        own = parse_authority(host)
         if own is None:  # HTTP/1.0 need not say one
-            return self._asked(request, self._front, client_ip, connection)
+            return self._invoke(request, self._front, client_ip, connection)
         target = origin_form(request.target)
         front = self._front._replace(port=own.port or HTTPS_PORT)
         if is_secure:
-            result = with_response(self._asked(request, front, client_ip, connection), without_hsts, own)
+            result = with_response(self._invoke(request, front, client_ip, connection), without_hsts, own)
         elif self._is_https:
             return Result(Answer(elsewhere(f"https://{host}{target}")))
         else:
-            result = self._asked(as_over_tls(request, host), front, client_ip, connection)
+            result = self._invoke(as_over_tls(request, host), front, client_ip, connection)
             result = with_response(result, as_without_tls, host, own)
         if self._has_moved(connection) and result.answer.response.status == 502 and not result.stream:
             # It moved because the app could not start: there the app will have the request.
@@ -288,11 +287,11 @@ class Gateway:
     def _has_moved(self, connection: socket.socket) -> bool:
         return bool(connection.getsockname()[1] != self.port)
 
-    def _asked(self, request: ClientRequest, front: Front, client_ip: str, connection: socket.socket) -> Result:
+    def _invoke(self, request: ClientRequest, front: Front, client_ip: str, connection: socket.socket) -> Result:
         source = self._source
         try:
             arrival = Arrival(client_ip, time.time(), str(uuid.uuid4()))
-            asked = self._submit(sources.encoded(source.to_event(request, front, arrival)))
+            asked = self._submit(sources.encode(source.to_event(request, front, arrival)))
             outcome = asked.result(source.patience_s)
         except Refused as error:
             return Result(Answer(source.own_page(error.status), (str(error),)))
@@ -312,7 +311,7 @@ class Gateway:
     ) -> tuple[Answer, StreamedResponse | None]:
         source, reply = self._source, outcome.reply
         if reply.stream:
-            return begun(source, outcome, connection)
+            return begin_response(source, outcome, connection)
         if self._front.is_streaming:
             return from_unstreamed(source, reply.status, reply.body), None
         return from_reply(source, request, self._front, reply.status, reply.body), None
@@ -428,14 +427,6 @@ def elsewhere(address: str) -> HttpResponse:
 def hosts_of(request: ClientRequest) -> list[str]:
     """The names that the client calls this server, in Host and in a target in absolute form."""
     return [*header_values(request.headers, "host"), *absolute_authority(request.target)]
-
-
-def _shut_down(open_socket: socket.socket) -> None:
-    try:
-        # Not TLS's own way, which would take it out of the hands of the thread that reads from it.
-        socket.socket.shutdown(open_socket, socket.SHUT_RDWR)
-    except OSError:
-        pass  # the other side was first
 
 
 def read_request(

@@ -49,7 +49,7 @@ class StreamedResponse:
         return failure_of(self._end)
 
 
-def begun(source: Source, outcome: Outcome, client: socket.socket) -> tuple[Answer, StreamedResponse | None]:
+def begin_response(source: Source, outcome: Outcome, client: socket.socket) -> tuple[Answer, StreamedResponse | None]:
     """The head of a streamed answer as soon as it can be known, and the rest; None when there is none to be sent."""
     stream, end = outcome.reply.stream, outcome.end
     assert stream is not None

@@ -27,8 +27,8 @@ from runtime.invocation import (
     Invocation,
 )
 
-from ..hosts import authority, is_loopback
-from ..ports import loopback_address
+from ..hosts import is_loopback, parse_authority
+from ..ports import loopback_address, shut_down
 from .session import Gone, Refusal, Session, refusal_document
 from .streamed_answer import RECEIVE_BYTES, StreamedAnswer
 
@@ -83,7 +83,7 @@ class RuntimeApiServer:
     def close(self) -> None:
         """Serve no more."""
         self._session.stop()
-        _shut_down(self._listener)
+        shut_down(self._listener)
         self._listener.close()
         for conversation in self._open():
             conversation.hang_up()
@@ -148,7 +148,7 @@ class Conversation:
 
     def hang_up(self) -> None:
         """Close the connection from another thread."""
-        _shut_down(self._connection)
+        shut_down(self._connection)
 
     def _run(self) -> None:
         try:
@@ -286,7 +286,7 @@ def _refuse_browsers(head: h11.Request) -> None:
     for name, value in head.headers:
         if name in (b"origin", b"sec-fetch-site"):
             raise Refusal(403, "Forbidden", "the Runtime API is for the runtime, and not for web pages")
-        host = authority(value.decode("latin-1")) if name == b"host" else None
+        host = parse_authority(value.decode("latin-1")) if name == b"host" else None
         if name == b"host" and not (host and is_loopback(host)):
             raise Refusal(403, "Forbidden", f"{value.decode('latin-1')!r} is no name of this machine's Runtime API")
 
@@ -303,10 +303,3 @@ def next_fields(invocation: Invocation) -> Fields:
         (CLIENT_CONTEXT, invocation.client_context),
     )
     return tuple((name, value) for name, value in fields if value)
-
-
-def _shut_down(open_socket: socket.socket) -> None:
-    try:
-        open_socket.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # the other side was first

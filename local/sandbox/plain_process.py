@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from ..cache import CACHE
 from ..processes import below
 from .mounts import TASK_ROOT, Bind
-from .relocate import BOOTSTRAP, compose, moved, relocated
+from .relocate import BOOTSTRAP, compose, relocate, replace_paths
 
 NOTICE = (
     "there is no sandbox: the app runs as an ordinary process, with this machine's files, libraries and user, and the "
@@ -37,7 +37,7 @@ def command() -> list[str]:
 
 def bootstrap(layer: Path) -> Path:
     """The layer's, of a copy that runs from where it lies."""
-    return relocated(layer) / BOOTSTRAP
+    return relocate(layer) / BOOTSTRAP
 
 
 def arguments(layer: Path, task: Path, environment: Mapping[str, str], binds: Sequence[Bind] = ()) -> list[str]:
@@ -49,7 +49,7 @@ def arguments(layer: Path, task: Path, environment: Mapping[str, str], binds: Se
         "parent": os.getpid(),
         # The system's directories of Lambda are not those of this machine.
         "environment": {name: value for name, value in environment.items() if name != "LD_LIBRARY_PATH"},
-        "opt": str(relocated(layer)),
+        "opt": str(relocate(layer)),
         "task": str(task),
         "inside": {name: str(bind.source) for bind in binds if (name := place(bind))},
     }
@@ -77,7 +77,7 @@ def _settle(plan: dict[str, Any], paths: Path) -> None:
     inside = {name: Path(source) for name, source in plan["inside"].items()}
     plan["directory"] = str(compose(Path(plan["task"]), task, str(opt), inside))
     variables = {
-        name: os.fsdecode(moved(os.fsencode(value), str(opt), plan["directory"]))
+        name: os.fsdecode(replace_paths(os.fsencode(value), str(opt), plan["directory"]))
         for name, value in plan["environment"].items()
     }
     # The layer's programs before the machine's. A layer without a Python needs one that is new enough for the runtime:
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str]) -> int:
             _become(command, plan)
         os.write(int(info), json.dumps({"child-pid": os.getpid()}).encode())  # as bubblewrap does it
         os.close(int(info))
-        status = _ended(child)
+        status = _wait_for(child)
         _end_all()
     return status
 
@@ -136,7 +136,7 @@ def _become(command: list[str], plan: Mapping[str, Any]) -> NoReturn:
     os._exit(127)
 
 
-def _ended(child: int) -> int:
+def _wait_for(child: int) -> int:
     """The exit status of ``child`` when it has ended, or what a shell would say when this program was told to end."""
     while signal.sigwait(SIGNALS) != signal.SIGTERM:
         while (reaped := _reap_one())[0]:

@@ -23,7 +23,7 @@ SCRIPT_BYTES = 1 << 20
 PATHS = re.compile(rb"(?<![\w./}$~-])(/opt|/var/task)(?=[/\s:;,\"'()&|<>=]|$)")
 
 
-def relocated(layer: Path) -> Path:
+def relocate(layer: Path) -> Path:
     """A tree that is to be used where ``layer``'s would be ``/opt``; made once for a given layer."""
     layer = layer.resolve()
     program = layer / HOME / "bin/python3"
@@ -65,7 +65,7 @@ def _take(source: Path, target: Path, home: Path) -> None:
         target.symlink_to(source)
 
 
-def moved(text: bytes, opt: str, task: str) -> bytes:
+def replace_paths(text: bytes, opt: str, task: str) -> bytes:
     """``text`` with Lambda's paths replaced by those of this machine."""
     places = {b"/opt": os.fsencode(opt), b"/var/task": os.fsencode(task)}
     return PATHS.sub(lambda match: places[match[1]], text)
@@ -92,7 +92,7 @@ def compose(app: Path, destination: Path, opt: str, inside: dict[str, Path]) -> 
         copy = destination / path.relative_to(app)
         if copy.exists():
             copy.unlink()  # it is the app's own file until now
-            copy.write_bytes(moved(path.read_bytes(), opt, str(destination)))
+            copy.write_bytes(replace_paths(path.read_bytes(), opt, str(destination)))
             shutil.copymode(path, copy)
     for name, source in inside.items():
         (destination / name).parent.mkdir(parents=True, exist_ok=True)

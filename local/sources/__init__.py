@@ -101,7 +101,7 @@ def check_body(source: Source, size: int) -> None:
         raise Refused(413, f"the request's body has {size:,} bytes or more; {source.name} takes {limit:,}")
 
 
-def encoded(event: dict[str, Any]) -> bytes:
+def encode(event: dict[str, Any]) -> bytes:
     """The payload. ``Refused`` when it is larger than Lambda takes."""
     payload = orjson.dumps(event)
     if len(payload) > PAYLOAD_LIMIT:

@@ -79,7 +79,7 @@ def test_the_example_app_is_right_behind_each_source(example: Running, source: s
         open_gateway(example.environments.submit, smoke.options_for(source), served.append) as gateway,
         urllib3.PoolManager(retries=False) as client,
     ):
-        lines = smoke.checked(smoke.asking(client, gateway.address), source)
+        lines = smoke.run_checks(smoke.asker(client, gateway.address), source)
     assert [line for line in lines if not line.is_right] == []
     assert {line.environment for line in served} == {1}
 

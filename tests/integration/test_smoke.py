@@ -91,5 +91,5 @@ def test_no_answer_at_all_is_a_line_of_the_table() -> None:
     def cut_off(method: str, target: str, **options: object) -> urllib3.BaseHTTPResponse:
         raise urllib3.exceptions.ProtocolError("Connection aborted.")
 
-    (line,) = smoke.checked(cut_off, "function-url")
+    (line,) = smoke.run_checks(cut_off, "function-url")
     assert (line.what, line.expected, line.seen) == ("page: answer", "one", "none: Connection aborted.")

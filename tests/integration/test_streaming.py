@@ -176,7 +176,7 @@ def runtimes_below(pid: int) -> list[int]:
 def test_the_example_app_is_right_when_it_streams(sandbox_works: None, layer_tree: Path, source: str) -> None:
     example = smoke.options_for(source)._replace(layer=layer_tree, invoke_mode="stream")
     with running(example) as now, urllib3.PoolManager(retries=False) as client:
-        lines = smoke.checked(smoke.asking(client, now.gateway.address), source)
+        lines = smoke.run_checks(smoke.asker(client, now.gateway.address), source)
     # A streamed answer's length is nobody's to promise.
     assert [line.what for line in lines if not line.is_right] == ["download: length"]
 

@@ -115,7 +115,7 @@ def test_the_paths_of_lambda_in_scripts_and_variables_become_those_of_this_machi
 
 
 def test_the_layers_python_runs_from_where_it_lies(layer_tree: Path) -> None:
-    place = relocate.relocated(layer_tree)
+    place = relocate.relocate(layer_tree)
     python = place / "fairlead/bin/python3"
     result = subprocess.run([python, "-c", IMPORTS], env={}, capture_output=True, text=True, timeout=60)
     assert result.stdout == f"{python} {place}/fairlead\n", result.stderr
@@ -126,4 +126,4 @@ def test_the_layers_python_runs_from_where_it_lies(layer_tree: Path) -> None:
     loaded = {line.split()[-1] for line in libraries.stdout.splitlines() if ".so" in line}
     assert loaded
     assert [name for name in loaded if not name.startswith(str(layer_tree.resolve()))] == []
-    assert relocate.relocated(layer_tree) == place
+    assert relocate.relocate(layer_tree) == place

@@ -205,7 +205,7 @@ def test_too_large_a_chunked_body_is_refused_as_soon_as_it_is_too_large() -> Non
 
 def test_an_event_of_exactly_the_limit_passes_and_one_byte_more_does_not() -> None:
     def event(size: int) -> bytes:
-        return sources.encoded({"body": "x" * (size - len('{"body":""}'))})
+        return sources.encode({"body": "x" * (size - len('{"body":""}'))})
 
     assert len(event(PAYLOAD_LIMIT)) == PAYLOAD_LIMIT
     with pytest.raises(Refused, match="Lambda takes"):

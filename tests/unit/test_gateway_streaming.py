@@ -15,7 +15,7 @@ import pytest
 
 from local.environments.pool import Environments
 from local.gateway.server import Gateway, Served
-from local.run import Options, function_environment, parsed
+from local.run import Options, function_environment, parse_arguments
 from local.sources import SOURCES, STREAMING
 from local.sources.streamed import HTTP_INTEGRATION, PRELUDE_LIMIT, beginning, from_unstreamed
 from local.sources.values import Front, Malformed, Source
@@ -478,7 +478,7 @@ def test_ending_the_gateway_ends_its_streams() -> None:
 
 def test_streaming_is_refused_in_one_sentence_where_nothing_streams(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parsed(["--invoke-mode", "stream", "--source", "alb"])
+        parse_arguments(["--invoke-mode", "stream", "--source", "alb"])
     assert "alb takes whole answers only; function-url, rest stream" in capsys.readouterr().err
 
 

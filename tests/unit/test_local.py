@@ -17,7 +17,7 @@ from local.environments.pool import Environments
 from local.failures import LocalFailure
 from local.gateway.display import BOOKKEEPING, JsonLines, readable
 from local.gateway.server import Served
-from local.run import Options, parsed
+from local.run import Options, parse_arguments
 from local.runtime_api.reply import Reply
 from local.sandbox import bubblewrap
 from local.sandbox.cgroup import limit_places
@@ -187,7 +187,7 @@ def test_the_emulators_bookkeeping_is_told_from_the_apps_lines() -> None:
 
 
 def options(*arguments: str) -> Options:
-    return parsed(arguments)[0]
+    return parse_arguments(arguments)[0]
 
 
 def test_the_command_line() -> None:
@@ -236,7 +236,7 @@ def test_options_that_mean_nothing_together_are_refused(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        parsed(arguments)
+        parse_arguments(arguments)
     assert words in capsys.readouterr().err
 
 
@@ -245,7 +245,7 @@ def test_options_that_mean_nothing_together_are_refused(
 )
 def test_a_wrong_number_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parsed(arguments)
+        parse_arguments(arguments)
     assert "whole number from" in capsys.readouterr().err
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local.sandbox.relocate import compose, moved, relocated
+from local.sandbox.relocate import compose, relocate, replace_paths
 
 TEXTS = {
     "a program": (b"exec /opt/fairlead/bin/python3 -m app", b"exec OPT/fairlead/bin/python3 -m app"),
@@ -26,7 +26,7 @@ TEXTS = {
 
 @pytest.mark.parametrize(("text", "expected"), TEXTS.values(), ids=TEXTS)
 def test_paths_are_replaced_and_nothing_that_looks_like_them(text: bytes, expected: bytes) -> None:
-    assert moved(text, "OPT", "TASK") == expected
+    assert replace_paths(text, "OPT", "TASK") == expected
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_a_layer_of_scripts_is_linked(tmp_path: Path, monkeypatch: pytest.Monkey
     (layer / "fairlead/lib/it").touch()
     (layer / "bin/tool").write_text("data")
     (layer / "bin/alias").symlink_to("../fairlead/bin/tool")
-    place = relocated(layer)
+    place = relocate(layer)
     assert (place / "bootstrap").read_text() == "#!/bin/sh\n"
     assert not (place / "bootstrap").is_symlink(), "it looks for its interpreter beside itself"
     assert (place / "fairlead/lib").resolve() == (layer / "fairlead/lib").resolve()
