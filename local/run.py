@@ -25,9 +25,10 @@ from .environments.app_port import PORT_VARIABLES, named_port
 from .environments.function import Function
 from .environments.pool import Environments, Outcome
 from .failures import LocalFailure
+from .gateway.conversation import Served
 from .gateway.display import BOOKKEEPING, Display, JsonLines, Readable
 from .gateway.late_requests import Lateness
-from .gateway.server import Gateway, Served
+from .gateway.server import Gateway
 from .hosts import parse_authority
 from .machine import architecture
 from .ports import LOOPBACK

@@ -23,8 +23,8 @@ import urllib3
 from layer.failures import LayerError
 
 from .failures import LocalFailure
+from .gateway.conversation import Served
 from .gateway.display import BOOKKEEPING, below
-from .gateway.server import Served
 from .run import Options, running
 from .runtime_api.reply import Reply
 from .sources import SOURCES

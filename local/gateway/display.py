@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import orjson
 
-from .server import Served
+from .conversation import Served
 
 # The emulator's account of each invocation: its figures are constants or wrong, and the gateway's line says it better.
 BOOKKEEPING = re.compile(

@@ -10,7 +10,7 @@ import re
 
 import orjson
 
-from .server import Served
+from .conversation import Served
 
 # The emulator's words, and the gateway's for a front end that waits less long.
 TIMED_OUT = re.compile(r"Task timed out after |waits no longer than ")

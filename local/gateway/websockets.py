@@ -20,7 +20,7 @@ def is_wanted(request: ClientRequest) -> bool:
     return request.method == "GET" and any(name.strip().lower() == "websocket" for name in protocols)
 
 
-class Notes:
+class WebSocketNotes:
     """Gives a sentence about WebSockets once for each path."""
 
     def __init__(self) -> None:

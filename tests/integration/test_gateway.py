@@ -17,7 +17,7 @@ import pytest
 import urllib3
 
 from local import smoke
-from local.gateway.server import Served
+from local.gateway.conversation import Served
 from local.run import Options, Running, open_gateway, running
 from local.sources import SOURCES
 from tests.fakes.children import child

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from local.gateway.server import Served
+from local.gateway.conversation import Served
 from local.ports import free_ports
 from local.run import Options, running
 

@@ -18,7 +18,7 @@ import urllib3
 
 from local.cache import CHECKOUT
 from local.environments.function import Function, RuntimeApi
-from local.gateway.server import Served
+from local.gateway.conversation import Served
 from local.ports import free_ports
 from local.run import BUFFERED, STREAM, Options, running
 from local.sandbox.launcher import Launcher

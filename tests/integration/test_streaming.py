@@ -18,7 +18,7 @@ import urllib3
 
 from local import smoke
 from local.environments.function import Function
-from local.gateway.server import Served
+from local.gateway.conversation import Served
 from local.ports import free_ports
 from local.run import Options, Running, running
 from local.sources import STREAMING

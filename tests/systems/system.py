@@ -12,7 +12,7 @@ from typing import Any
 import urllib3
 
 from local.app.prepared import AUTO
-from local.gateway.server import Served
+from local.gateway.conversation import Served
 from local.processes import below
 from local.run import BUFFERED, Options, running
 

@@ -8,7 +8,8 @@ from concurrent.futures import Future
 from typing import Any
 
 from local.environments.pool import Outcome
-from local.gateway.server import Gateway, Served
+from local.gateway.conversation import Served
+from local.gateway.server import Gateway
 from local.runtime_api.reply import Reply
 
 

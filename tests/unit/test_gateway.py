@@ -13,7 +13,7 @@ import h11
 import pytest
 
 from local import sources
-from local.gateway.server import RefusedRequest, read_request, response_bytes
+from local.gateway.wire import RefusedRequest, read_request, response_bytes
 from local.sources.reply import from_reply
 from local.sources.values import Answer, Arrival, ClientRequest, Front, Refused
 from runtime.invocation import PAYLOAD_LIMIT

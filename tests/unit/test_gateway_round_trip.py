@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.gateway.server import read_request
+from local.gateway.wire import read_request
 from local.sources import SOURCES
 from local.sources.values import Arrival, Front
 from runtime.events import EventOptions, detect

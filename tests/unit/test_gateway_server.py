@@ -16,7 +16,10 @@ import urllib3
 
 from local.environments.pool import Outcome
 from local.failures import LocalFailure
-from local.gateway.server import HEAD_BYTES, Gateway, Served, certificate
+from local.gateway import certificate
+from local.gateway.conversation import Served
+from local.gateway.server import Gateway
+from local.gateway.wire import HEAD_BYTES
 from local.ports import free_ports, is_free
 from local.run import Options, open_gateway
 from local.runtime_api.reply import Reply

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import h11
 import pytest
 
-from local.gateway.server import RefusedRequest, read_request
+from local.gateway.wire import RefusedRequest, read_request
 from local.sources import SOURCES, check_body, check_head
 from local.sources.reply import from_reply
 from local.sources.values import Answer, Arrival, ClientRequest, Front, Refused

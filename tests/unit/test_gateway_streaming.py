@@ -14,7 +14,8 @@ from queue import Queue
 import pytest
 
 from local.environments.pool import Environments
-from local.gateway.server import Gateway, Served
+from local.gateway.conversation import Served
+from local.gateway.server import Gateway
 from local.run import Options, function_environment, parse_arguments
 from local.sources import SOURCES, STREAMING
 from local.sources.streamed import HTTP_INTEGRATION, PRELUDE_LIMIT, beginning, from_unstreamed

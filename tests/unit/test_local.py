@@ -15,8 +15,8 @@ from local.app.changes import Changes, snapshot
 from local.cache import once
 from local.environments.pool import Environments
 from local.failures import LocalFailure
+from local.gateway.conversation import Served
 from local.gateway.display import BOOKKEEPING, JsonLines, readable
-from local.gateway.server import Served
 from local.run import Options, parse_arguments
 from local.runtime_api.reply import Reply
 from local.sandbox import bubblewrap

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from local.gateway.conversation import Served
 from local.gateway.late_requests import Lateness
-from local.gateway.server import Served
 
 LATE = Served("GET", "/", 502, 0, 30000.0, True, 1, ("Task timed out after 30.00 seconds",))
 GIVEN_UP = LATE._replace(
