@@ -281,10 +281,10 @@ def test_the_picture_of_the_rooms_shows_files_that_exist() -> None:
 
 
 def test_the_ways_name_functions_and_files_that_exist() -> None:
-    """Each name in code font is a file of the project, or a function or a class of `runtime/`."""
+    """Each name in code font is a file of the project, or a function or a class of `runtime/` and `local/`."""
     ways = ARCHITECTURE.split("## Three rules")[1]
     defined = set()
-    for path in modules():
+    for path in (*modules(), *LOCAL.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ClassDef):
                 defined |= {node.name, *(f"{node.name}.{inner.name}" for inner in node.body if hasattr(inner, "name"))}
