@@ -286,6 +286,7 @@ class Config(NamedTuple):
     command: tuple[str, ...]
     handler: str
     javascript: str  # what the command is the host of: "fetch", "handler" or nothing of ours
+    variables: tuple[tuple[str, str], ...]  # that the command gets, unless the function sets them itself
     warnings: tuple[str, ...]
     runtime_api_proxy: str
     app: App
@@ -316,7 +317,13 @@ class Config(NamedTuple):
         if not values["app.host_header"]:  # as any client would have it that was given the app's address
             has_port = not values["app.unix_socket"]
             values["app.host_header"] = _authority(values["app.host"], values["app.port"]) if has_port else "localhost"
-        values.update(command=work.command, handler=work.handler, javascript=work.javascript, warnings=tuple(warnings))
+        values.update(
+            command=work.command,
+            handler=work.handler,
+            javascript=work.javascript,
+            variables=work.variables,
+            warnings=tuple(warnings),
+        )
         for name, kind, fields in GROUPS:
             values[name] = kind._make(map(values.__getitem__, fields))
         config: Config = cls._make(map(values.__getitem__, cls._fields))

@@ -67,6 +67,7 @@ class Work(NamedTuple):
     handler: str = ""
     event_mode: str = ""  # the one that the command needs; "": as configured
     javascript: str = ""  # what the command is the host of: "fetch", "handler" or nothing of ours
+    variables: tuple[tuple[str, str], ...] = ()  # that the command gets, unless the function sets them itself
 
 
 class EarlyStart(NamedTuple):
@@ -115,23 +116,27 @@ def choose_work(
 
 
 def _is_python(root: str, handler: str) -> bool:
-    return _is_file(f"{root}/{handler.rpartition('.')[0].replace('.', '/')}.py")
+    path = f"{root}/{handler.rpartition('.')[0].replace('.', '/')}"
+    return _is_file(f"{path}.py") or _is_file(f"{path}/__init__.py")
 
 
 def _javascript(root: str, handler: str, runtime: str, environ: Mapping[str, str]) -> Work:
     """The host of a JavaScript module, if the handler means one."""
     from .javascript import module  # only when the handler is neither a script nor Python
 
-    candidates = () if _leaves_the_root(handler) else module.modules_of(root, handler)
-    found = next((candidate for candidate in candidates if _is_file(candidate.file)), None)
-    if not found:
+    if _leaves_the_root(handler):
         return Work()
-    command = module.command_of(
-        found, root, handler, runtime, lambda name: _on_path(name, environ.get("PATH", "")), _is_file
-    )
+    disk = module.Disk(_is_file, _is_folder, _text_of)
+    found = next((candidate for candidate in module.modules_of(root, handler, disk) if _is_file(candidate.file)), None)
+    if not found:
+        before = handler.partition("..")[0]
+        if before != handler and any(_is_file(f"{root}/{before}{suffix}") for suffix in module.SUFFIXES):
+            raise InitFault("Runtime.MalformedHandlerName", f"the handler {handler!r} has two dots in a row")
+        return Work()
+    host = module.host_of(found, root, handler, runtime, lambda name: _on_path(name, environ.get("PATH", "")), disk)
     if found.name == module.FETCH:
-        return Work(command, event_mode="http", javascript="fetch")
-    return Work(command, event_mode="raw", javascript="handler")
+        return Work(host.command, event_mode="http", javascript="fetch", variables=host.variables)
+    return Work(host.command, event_mode="raw", javascript="handler", variables=host.variables)
 
 
 def _first_file(paths: Iterable[str]) -> str:
@@ -209,6 +214,14 @@ def _is_folder(path: str) -> bool:
         return False
 
 
+def _text_of(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except (OSError, ValueError):
+        return ""
+
+
 def is_same_file(one: str, other: str) -> bool:
     """Whether both paths lead to one file that exists."""
     if not one or not other:
@@ -256,12 +269,15 @@ def platform_variables(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: environ[name] for name in PLATFORM_VARIABLES if name in environ}
 
 
-def app_environment(environ: Mapping[str, str], port: int) -> dict[str, str]:
-    """The environment that the app gets, from ours: without what it must not know, with ``PORT`` and unbuffered."""
+def app_environment(environ: Mapping[str, str], port: int, variables: Iterable[tuple[str, str]] = ()) -> dict[str, str]:
+    """The environment that the app gets, from ours: without what it must not know, with ``PORT`` and unbuffered.
+
+    And with ``variables``, where ``environ`` does not set them.
+    """
     hidden = {*HIDDEN_FROM_APP, EXEC_WRAPPER}  # a wrapper is honoured once
     shown = {name: value for name, value in with_interpreter(users_environment(environ)).items() if name not in hidden}
     # Python holds back up to 8 KiB of what is printed to a pipe, and Lambda ends a function without notice.
-    return {"PYTHONUNBUFFERED": "1", **shown, "PORT": str(port)}
+    return {"PYTHONUNBUFFERED": "1", **dict(variables), **shown, "PORT": str(port)}
 
 
 def users_environment(environ: Mapping[str, str]) -> dict[str, str]:

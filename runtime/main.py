@@ -93,7 +93,9 @@ def become_app(argv: list[str]) -> None:
     for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by CPython, and exec would hand that on
         signal.signal(ignored, signal.SIG_DFL)
     try:
-        os.execvpe(config.command[0], config.command, app_environment(found_environment(), config.app.port))
+        os.execvpe(
+            config.command[0], config.command, app_environment(found_environment(), config.app.port, config.variables)
+        )
     except OSError as error:
         raise InitFault("Runtime.AppExited", f"{config.command[0]} cannot be started: {error.strerror}") from error
 

@@ -38,7 +38,7 @@ class WebMode:
         record = environ.get("TMPDIR", "/tmp") + "/.fairlead-app"
         # Asked for with each start: hooks run above this frame, and what the app may know is more than they may show.
         self._process = AppProcess(
-            config.command, lambda: app_environment(found_environment(), config.app.port), record, log
+            config.command, lambda: app_environment(found_environment(), config.app.port, config.variables), record, log
         )
         self._app = OwnedApp(config, self._process, log)
         self._hooks: Hooks | None = None

@@ -22,7 +22,8 @@ LOCAL = ROOT / "local"
 LAYERS = (
     {"__init__", "bundled", "standard", "values", "waiting"},
     {"errors", "messages", "invocation", "multiplexer"},
-    {"json_codec", "http1", "javascript.module"},
+    {"json_codec", "http1"},
+    {"javascript.module"},
     {"dispatch"},
     {"config"},
     {"events", "logs", "report", "connection"},
