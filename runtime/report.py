@@ -327,13 +327,19 @@ def _is_there(path: str) -> bool:
 
 
 _MARK = "Init Error\t{"
+# What Deno says by itself, where it does not let the host speak, and what the host would have said.
+_STUCK = "Top-level await promise never resolved"
+_STUCK_MESSAGE = (
+    "the handler's module awaits something at its top level that does not come, and nothing is left to do that could"
+    " bring it"
+)
 
 
 def init_fault_of(words: str) -> InitFault | None:
     """The fault that the last words of a host tell of, if they do: the error has its own name."""
     line = words.rpartition(_MARK)[2].partition("\n")[0]
     if _MARK not in words:
-        return None
+        return InitFault("Runtime.NodeJsExit", _STUCK_MESSAGE) if _STUCK in words else None
     try:
         document = loads(("{" + line).encode())
     except ValueError:  # cut short

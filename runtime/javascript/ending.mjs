@@ -4,6 +4,7 @@
 
 import { once } from "node:events";
 import process from "node:process";
+import { unhandledRejection } from "./errors.mjs";
 
 const UNHANDLED_REJECTION_STATUS = 128;
 const UNCAUGHT_EXCEPTION_STATUS = 129;
@@ -27,10 +28,16 @@ async function leave(status, closed) {
  * End the process when something is thrown that nobody catches.
  *
  * `close` lets nobody else in, and gives a promise for the time when all answers are sent. `tell(words, error)` logs what
- * has happened, and answers those who wait.
+ * has happened, and answers those who wait. While `isStarting()`, nobody was served yet, and `report(error)` posts it as
+ * the init error and ends the process.
  */
-export function endOnErrors(close, tell) {
+export function endOnErrors(close, tell, isStarting, report) {
   function end(status, words, error) {
+    if (isStarting()) {
+      close();
+      report(words === UNHANDLED_REJECTION ? unhandledRejection(error) : error);
+      return;
+    }
     if (!isEnding) {
       isEnding = true;
       leave(status, close()); // before anything is written, which takes its time

@@ -17,9 +17,26 @@ export function runtimeError(name, message) {
   return error;
 }
 
+/** What Lambda's runtime makes of the reason of a rejection that nobody handles. */
+export function unhandledRejection(reason) {
+  const error = runtimeError("UnhandledPromiseRejection", describe(reason));
+  error.reason = reason;
+  if (typeof reason?.stack === "string") error.stack = `${error.name}: ${error.message}\n${reason.stack.split("\n").slice(1).join("\n")}`;
+  return error;
+}
+
 // The platform's own clients have trouble with this one character.
 function plain(text) {
   return text?.replaceAll("\x7F", "%7F");
+}
+
+// An object without prototype is no text.
+function describe(value) {
+  try {
+    return String(value);
+  } catch {
+    return Object.prototype.toString.call(value);
+  }
 }
 
 function isError(value) {
@@ -52,7 +69,7 @@ function traceOf(error) {
   let cause = error.cause;
   while (cause !== undefined && !seen.has(cause) && seen.size <= CAUSES_LIMIT) {
     seen.add(cause);
-    const [first, ...rest] = isError(cause) ? stackOf(cause) : [String(cause)];
+    const [first, ...rest] = isError(cause) ? stackOf(cause) : [describe(cause)];
     trace.push(`Caused by: ${first}`, ...rest);
     cause = isError(cause) ? cause.cause : undefined;
   }
@@ -68,7 +85,7 @@ function cropped(lines) {
 /** The error document: `errorType`, `errorMessage` and `trace`, for whatever was thrown. Never fails. */
 export function documentOf(thrown) {
   try {
-    if (!isError(thrown)) return { errorType: typeof thrown, errorMessage: String(thrown).slice(0, TEXT_LIMIT), trace: [] };
+    if (!isError(thrown)) return { errorType: typeof thrown, errorMessage: describe(thrown).slice(0, TEXT_LIMIT), trace: [] };
     return {
       errorType: plain(thrown.name),
       errorMessage: plain(thrown.message)?.slice(0, TEXT_LIMIT),

@@ -12,7 +12,7 @@ import http from "node:http";
 import process from "node:process";
 import { Writable } from "node:stream";
 import { UNHANDLED_REJECTION, afterRejections, closerOf, endOnErrors, isEnding } from "./ending.mjs";
-import { documentOf, runtimeError, xrayCauseOf } from "./errors.mjs";
+import { documentOf, runtimeError, unhandledRejection, xrayCauseOf } from "./errors.mjs";
 import { logError, patchConsole } from "./logs.mjs";
 
 const INVOCATION = "x-fairlead-invocation";
@@ -28,8 +28,9 @@ const areTogether = Number(process.env.AWS_LAMBDA_MAX_CONCURRENCY) > 1; // as ru
 const local = areTogether ? new AsyncLocalStorage() : undefined;
 const open = new Set(); // invocations that are not answered
 let latest = NOBODY;
-// The only thing that keeps the process alive, so that it can be seen when a handler has left nothing to wait for.
-const alive = setInterval(() => {}, 2 ** 30);
+// The only thing that keeps the process alive, so that it can be seen when a handler has left nothing to wait for. Not
+// while its module is loaded: one that waits for nothing is to be seen too.
+let alive;
 
 function current() {
   return local?.getStore() ?? latest;
@@ -153,7 +154,6 @@ class Invocation {
   }
 
   #runStreaming(handler, body, told) {
-    if (handler[STREAMING] !== "response") throw runtimeError("MalformedStreamingHandler", "Only response streaming is supported.");
     this.stream = new ResponseStream(this.#outgoing, handler[HIGH_WATER_MARK]);
     return handler(JSON.parse(body), this.stream, contextOf(told, this));
   }
@@ -306,18 +306,9 @@ class ResponseStream extends Writable {
 
 // ---- the process
 
-function unhandled(reason) {
-  const { errorType, errorMessage } = documentOf(reason);
-  const message = reason instanceof Error ? `${errorType}: ${errorMessage}` : errorMessage;
-  const error = runtimeError("UnhandledPromiseRejection", message);
-  error.reason = reason;
-  if (typeof reason?.stack === "string") error.stack = `${error.name}: ${error.message}\n${reason.stack.split("\n").slice(1).join("\n")}`;
-  return error;
-}
-
 /** Log what nobody has caught, and fail the invocations that are open. */
 function tell(words, thrown) {
-  const error = words === UNHANDLED_REJECTION ? unhandled(thrown) : thrown;
+  const error = words === UNHANDLED_REJECTION ? unhandledRejection(thrown) : thrown;
   const waiting = [...open].filter((invocation) => !invocation.isAnswered);
   if (!waiting.length) logError(words, error);
   for (const invocation of waiting) invocation.fail(error, words);
@@ -345,11 +336,15 @@ function serveOnNode(answer, place) {
   return closerOf(server);
 }
 
-/** Serve `handler` until the process ends. */
-export async function serveEvents(handler, place) {
+/** Serve `handler` until the process ends. `report` is told of an error that comes before anything is served. */
+export async function serveEvents(handler, place, report) {
+  if ((handler[STREAMING] ?? false) !== false && handler[STREAMING] !== "response") {
+    throw runtimeError("MalformedStreamingHandler", "Only response streaming is supported.");
+  }
+  alive = setInterval(() => {}, 2 ** 30);
   const answer = (headers, body, outgoing) => take(handler, headers, body, outgoing);
   const close = globalThis.Bun ? (await import("./bun.mjs")).serveOnBun(answer, place) : serveOnNode(answer, place);
-  endOnErrors(close, tell);
+  endOnErrors(close, tell, () => latest === NOBODY, report);
   // Bun tells of a rejection after it has found the event loop empty.
   process.on("beforeExit", () => setTimeout(() => open.forEach((invocation) => invocation.emptied())));
 }

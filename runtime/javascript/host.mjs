@@ -6,8 +6,8 @@
 // Fairlead asks it over HTTP on PORT. Fields that begin with x-fairlead- come from there alone, never from a client.
 // Under Deno this is loaded before the module, which is the entry, so that the module's own configuration counts.
 
+import { existsSync } from "node:fs";
 import process from "node:process";
-import { inspect } from "node:util";
 import { pathToFileURL } from "node:url";
 
 const [file, name, handlerName] = globalThis.Deno ? Deno.args : process.argv.slice(2);
@@ -34,49 +34,81 @@ function found(module) {
   return undefined;
 }
 
-function named(error, type) {
-  const named = new Error(String(error));
-  return Object.assign(named, { name: `Runtime.${type}`, stack: error.stack });
-}
-
-async function load() {
-  let module;
-  try {
-    module = await import(pathToFileURL(file).href);
-  } catch (error) {
-    if (error instanceof SyntaxError) throw named(error, "UserCodeSyntaxError");
-    if (/MODULE_NOT_FOUND$/.test(error?.code) || error?.name === "ResolveMessage") throw named(error, "ImportModuleError");
-    throw error;
+// As on Lambda's Node runtime. Bun does all of it by itself.
+async function findPackagesOfLayers() {
+  const major = Number.parseInt(process.versions.node, 10);
+  const own = `/opt/nodejs/node${major}/node_modules`;
+  const isOurs = process.env.NODE_PATH?.startsWith("/opt/nodejs/node_modules:");
+  if (isOurs && !globalThis.Deno && existsSync(own)) {
+    process.env.NODE_PATH = `${own}:${process.env.NODE_PATH}`;
+    (await import("node:module")).Module._initPaths?.();
   }
-  const handler = found(module);
-  if (takesRequests ? handler : typeof handler === "function") return handler;
-  const wanted = takesRequests
-    ? "`export default { fetch(request) { ... } }`. A program that serves by itself needs no handler, but a run.sh"
-    : `\`export function ${name}(event, context) { ... }\``;
-  throw named(`${file} has no function ${name}: it needs ${wanted}`, "HandlerNotFound");
+  const folders = process.env.NODE_PATH?.split(":").filter((folder) => folder.endsWith("/node_modules") && existsSync(folder));
+  if (folders?.length) (await import("./packages.mjs")).lookIn(folders);
 }
 
-// Fairlead finds the last line that has this form (runtime/report.py), and posts what it says.
-function giveUp(error) {
-  const isError = error instanceof Error;
-  const trace = isError && typeof error.stack === "string" ? error.stack.split("\n") : [];
-  const told = { errorType: isError ? error.name : typeof error, errorMessage: isError ? error.message : String(error), trace };
-  process.stderr.write(`${inspect(error)}\nInit Error\t${JSON.stringify(told)}\n`);
+// What can end a module while it is loaded, other than an exception. Fairlead is told of all of it (faults.mjs).
+const whileLoading = {
+  uncaughtException: (error) => giveUp(error),
+  unhandledRejection: (reason) => giveUp(reason, "rejected"),
+  beforeExit: () => giveUp(undefined, "stuck"),
+};
+let hasGivenUp = false;
+
+// Not posted as it is: what the module has written before says more, and is posted with it.
+function exited(status) {
+  if (!hasGivenUp) process.stderr.write(`${file} has ended the process while it was loaded: process.exit(${status})\n`);
+}
+
+/** Post an init error for what was thrown, and end. `how` the module has failed, unless it was thrown by its import. */
+async function giveUp(thrown, how = "thrown") {
+  if (hasGivenUp) return;
+  hasGivenUp = true;
+  const { tell } = await import("./faults.mjs");
+  await tell(thrown, how, file);
   process.exit(1);
 }
 
-// One of the module's own decides what happens.
-process.on("SIGTERM", () => process.listenerCount("SIGTERM") > 1 || process.exit(0));
-try {
+async function load() {
+  for (const [event, listener] of Object.entries(whileLoading)) process.on(event, listener);
+  process.on("exit", exited);
+  if (!globalThis.Bun) await findPackagesOfLayers();
+  let module;
+  try {
+    module = await import(pathToFileURL(file).href);
+    await new Promise(setImmediate); // what it has left to do at once may fail
+  } catch (error) {
+    await giveUp(error, "imported");
+  }
+  const handler = found(module);
+  if (takesRequests ? !handler : typeof handler !== "function") {
+    const { missing } = await import("./faults.mjs");
+    await giveUp(missing(file, name, handler, module));
+  }
+  for (const [event, listener] of Object.entries(whileLoading)) process.off(event, listener);
+  process.off("exit", exited);
+  endWithSignal();
+  return handler;
+}
+
+// One of the module's own decides what happens. While it is loaded there is none: Deno would wait for it, and for a
+// module that is stuck.
+function endWithSignal() {
+  process.on("SIGTERM", () => process.listenerCount("SIGTERM") > 1 || process.exit(0));
+}
+
+async function start() {
   if (takesRequests) {
     const { serveRequests } = await import("./requests.mjs");
-    serveRequests(await load(), place);
+    serveRequests(await load(), place, giveUp);
   } else {
     process.env._HANDLER = handlerName; // which agents read
     const { prepare, serveEvents } = await import("./events.mjs");
     prepare();
-    await serveEvents(await load(), place);
+    await serveEvents(await load(), place, giveUp);
   }
-} catch (error) {
-  giveUp(error);
 }
+
+const started = start().catch(giveUp);
+// Deno waits with its entry, the module, until it is served. Bun would wait for ever for a module that is stuck.
+if (globalThis.Deno) await started;

@@ -12,6 +12,7 @@ const UNFINISHED = "x-fairlead-unfinished"; // of an answer after which work is 
 const METHODS_WITHOUT_REQUEST = ["CONNECT", "TRACE", "TRACK"]; // https://fetch.spec.whatwg.org/#forbidden-method
 const TEXT = { "content-type": "text/plain" };
 
+let isStarting = true;
 const waiting = new Set(); // for each request without a Response: what fails it
 
 // ---- work that goes on after the answer
@@ -71,6 +72,7 @@ function answering(module, seen) {
   let hasWarned = false;
 
   function ask(request, native) {
+    isStarting = false;
     if (request.headers.has(UPGRADE) && !hasWarned) {
       hasWarned = true; // once: anybody can send the field
       console.error("a client asks for a WebSocket: no front end of Lambda opens one to a function, so `fetch` gets a plain request");
@@ -180,8 +182,8 @@ function serveOnNode(answer, place) {
 
 // ---- the process
 
-/** Serve `module.fetch`, a function from Request to Response, until the process ends. */
-export function serveRequests(module, place) {
+/** Serve `module.fetch`, from Request to Response, until the process ends. `report` is told what fails before that. */
+export function serveRequests(module, place, report) {
   const isNode = !globalThis.Bun && !globalThis.Deno;
   const answer = answering(module, isNode ? (request) => request : asSent);
   let close; // takes no more requests; the promise is settled when the answers under way are sent
@@ -197,10 +199,12 @@ export function serveRequests(module, place) {
   for (const member of ["routes", "static"]) {
     if (module[member]) console.error(`\`${member}\` is not served: index.fetch calls \`fetch\` alone. A program that serves by itself needs no handler, but a run.sh`);
   }
-  endOnErrors(close, (words, error) => {
-    console.error(words, error);
-    for (const fail of waiting) fail(new Error(`the process ends: ${words}`));
-  });
+  endOnErrors(close, tell, () => isStarting, report);
+}
+
+function tell(words, error) {
+  console.error(words, error);
+  for (const fail of waiting) fail(new Error(`the process ends: ${words}`));
 }
 
 function failed(error) {

@@ -175,6 +175,11 @@ class Readiness:
                 f"{reason} at {self}. See FAIRLEAD_READINESS_CHECK_PATH, FAIRLEAD_READINESS_CHECK_HEALTHY_STATUS,"
                 " FAIRLEAD_READINESS_CHECK_PROTOCOL, FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS"
             )
+        if config.javascript:  # the host listens as soon as it has the handler
+            return (
+                f"{config.command[-3]} is still being loaded: it awaits something at its top level that takes long, or"
+                " does not come, or it computes. See FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS"
+            )
         seen = f" {described(group)}" if group else ""
         return (
             f"{reason} at {self}. It should listen on {config.app.host}, port {config.app.port} (PORT).{seen}"

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+import tarfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from layer import npm, runtimes
+from layer.failures import LayerError
+from local import machine
+from local.cache import CACHE, once
 from tests.fakes import BootstrapProcess, FakeRuntimeApi, app, start_bootstrap
+from tests.fakes.process import CHECKOUT
+
+PACKAGE, VERSION = "aws-lambda-ric", "3.3.0"  # the last one with callbacks, that of Lambda's Node 20 and 22
+INTEGRITY = "sha512-9p06TbKVK4a050NY/vYOxhMHvnIiUu5o1W0//q6yNLSqA/c91pn4BOj3C3sRTpplkUNsGJdU5qWyU2STo6L8hA=="
 
 
 @pytest.fixture
@@ -24,3 +35,22 @@ def start(api: FakeRuntimeApi) -> Callable[..., BootstrapProcess]:
         return start_bootstrap(api, command=app(name), environment=environment)
 
     return start_app
+
+
+@pytest.fixture(scope="session")
+def managed_program() -> list[str]:
+    """The command line that runs a handler under aws-lambda-ric, on the Node of our layer."""
+    try:
+        node = runtimes.ensure("node", machine.architecture()) / "bin" / "node"
+
+        def make(draft: Path) -> None:
+            with tarfile.open(npm.fetch(PACKAGE, VERSION, INTEGRITY, draft)) as archive:
+                archive.extractall(draft, filter="data")
+            shutil.copytree(
+                CHECKOUT / "tests" / "javascript" / "rapid_client", draft / "package" / "dist" / "rapid-client.node"
+            )
+
+        package = once(CACHE / "apps" / f"{PACKAGE}-{VERSION}", make) / "package"
+    except LayerError as failure:
+        pytest.skip(f"no {PACKAGE} can be had: {failure}")
+    return [str(node), str(package / "bin" / "index.mjs")]

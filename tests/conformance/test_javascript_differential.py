@@ -11,25 +11,20 @@ import base64
 import json
 import os
 import re
-import shutil
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from layer import npm, runtimes
+from layer import runtimes
 from layer.failures import LayerError
 from local import machine
-from local.cache import CACHE, once
 from tests.fakes import Answer, BootstrapProcess, FakeRuntimeApi, start_bootstrap
 from tests.fakes.process import CHECKOUT
 
 MODULES = CHECKOUT / "tests" / "javascript"
 CONTRACT = MODULES / "contract"
-PACKAGE, VERSION = "aws-lambda-ric", "3.3.0"  # the last one with callbacks, that of Lambda's Node 20 and 22
-INTEGRITY = "sha512-9p06TbKVK4a050NY/vYOxhMHvnIiUu5o1W0//q6yNLSqA/c91pn4BOj3C3sRTpplkUNsGJdU5qWyU2STo6L8hA=="
 DEADLINE_MS = 4_102_444_800_000  # in the year 2100
 FUNCTION = {
     "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/f",
@@ -162,23 +157,6 @@ DIFFERENCES: dict[str, Difference] = {
     "uncaught: process.exit(3)": ENDS,
     "uncaught: never settles": ENDS,
 }
-
-
-@pytest.fixture(scope="session")
-def managed_program() -> list[str]:
-    """The command line that runs a handler under aws-lambda-ric, on the Node of our layer."""
-    try:
-        node = runtimes.ensure("node", machine.architecture()) / "bin" / "node"
-
-        def make(draft: Path) -> None:
-            with tarfile.open(npm.fetch(PACKAGE, VERSION, INTEGRITY, draft)) as archive:
-                archive.extractall(draft, filter="data")
-            shutil.copytree(MODULES / "rapid_client", draft / "package" / "dist" / "rapid-client.node")
-
-        package = once(CACHE / "apps" / f"{PACKAGE}-{VERSION}", make) / "package"
-    except LayerError as failure:
-        pytest.skip(f"no {PACKAGE} can be had: {failure}")
-    return [str(node), str(package / "bin" / "index.mjs")]
 
 
 def starter_of(runtime: str) -> Start:
