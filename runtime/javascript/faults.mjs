@@ -1,5 +1,7 @@
 // What Fairlead is told of a module that cannot be served: the init error, in the names of Lambda's Node runtime.
 
+import { existsSync } from "node:fs";
+import module from "node:module";
 import process from "node:process";
 import { inspect } from "node:util";
 import { documentOf, runtimeError, unhandledRejection } from "./errors.mjs";
@@ -24,9 +26,16 @@ const UNRESOLVED = new Set([
 
 // ---- what may help. The first that fits
 
-const SPECIFIER = /(?:Cannot find (?:package|module) |Import |Failed loading |matching package for |in cache: )['"]([^'"]+)['"]/;
+const SPECIFIER = /(?:Cannot find (?:package|module) |Import |ENOENT reading )['"]([^'"]+)['"]/;
 const CACHE_ALONE = /--cached-only is specified|in the node_modules directory/;
 const AWS_SDK = /^(aws-sdk|@aws-sdk\/|@smithy\/)/;
+
+/** Where a layer has the package, though it was not found; "" if none has. */
+function inLayer(specifier) {
+  const name = /^(@[^/]+\/)?[^@./#:][^/:]*(?=\/|$)/.exec(specifier)?.[0];
+  const folders = process.env.NODE_PATH?.split(":").filter((folder) => folder.endsWith("/node_modules")) ?? [];
+  return (name && folders.map((folder) => `${folder}/${name}`).find((path) => existsSync(path))) ?? "";
+}
 
 function remedy(error) {
   const message = String(error?.message);
@@ -40,6 +49,11 @@ function remedy(error) {
   }
   if (RUNTIME !== "Deno" && scheme) {
     return `${RUNTIME} knows no ${scheme}: specifiers, which are Deno's: add the layer with Deno, and set FAIRLEAD_JAVASCRIPT_RUNTIME=deno if there are others`;
+  }
+  const layers = RUNTIME === "Node" && module.registerHooks ? "" : inLayer(specifier);
+  if (layers) {
+    const looks = RUNTIME === "Bun" ? "Bun looks for main alone, and not for exports" : `${RUNTIME}'s import does not look`;
+    return `it is in a layer, where ${looks}: a link to ${layers} in the function's node_modules helps`;
   }
   if (AWS_SDK.test(specifier)) {
     return "Lambda's managed runtime brings the AWS SDK along, Fairlead does not: install it in the function's folder, or add a layer that has it";
@@ -65,10 +79,11 @@ function renamed(error, type, words) {
   return fault;
 }
 
-// Bun tells of syntax in errors of its own, several at once.
+// Bun tells of syntax in errors of its own, several at once; and of what it cannot read.
+const UNREAD = /^ENOENT /;
 function syntaxOf(error) {
   const first = error?.name === "AggregateError" ? error.errors?.[0] : error;
-  if (first?.name === "BuildMessage") {
+  if (first?.name === "BuildMessage" && !UNREAD.test(first.message)) {
     const { file, line, column } = first.position ?? {};
     return `SyntaxError: ${first.message}${inParentheses(file && `${file}:${line}:${column}`)}`;
   }
@@ -80,7 +95,7 @@ function syntaxOf(error) {
 function imported(error) {
   const syntax = syntaxOf(error);
   if (syntax) return renamed(error, "UserCodeSyntaxError", syntax);
-  if (!UNRESOLVED.has(error?.code) && error?.name !== "ResolveMessage") return error;
+  if (!UNRESOLVED.has(error?.code) && !["ResolveMessage", "BuildMessage"].includes(error?.name)) return error;
   return renamed(error, "ImportModuleError", `${error}${inParentheses(remedy(error))}`);
 }
 

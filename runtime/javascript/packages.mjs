@@ -1,7 +1,7 @@
 // Packages of layers. Lambda's Node runtime looks in NODE_PATH for `import` too, which Node itself does for `require`
 // alone, and Deno for neither.
 
-import { createRequire, registerHooks } from "node:module";
+import module from "node:module";
 import { dirname } from "node:path";
 import { pathToFileURL } from "node:url";
 
@@ -9,7 +9,8 @@ const PATH = /^(\.|\/|#|[a-z]+:)/;
 
 /** Let `import` (Node) and `require` (Deno) find what is in one of the folders, each called node_modules. */
 export function lookIn(folders) {
-  registerHooks?.({
+  // Node has them since 22.15. Before, its `import` finds nothing of a layer.
+  module.registerHooks?.({
     resolve(specifier, context, next) {
       try {
         return next(specifier, context);
@@ -19,7 +20,7 @@ export function lookIn(folders) {
           const parentURL = pathToFileURL(`${dirname(folder)}/_.mjs`).href; // of one who would look in it first
           try {
             if (!globalThis.Deno) return next(specifier, { ...context, parentURL });
-            const url = pathToFileURL(createRequire(parentURL).resolve(specifier)).href;
+            const url = pathToFileURL(module.createRequire(parentURL).resolve(specifier)).href;
             return { url, shortCircuit: true };
           } catch {
             // Not in this one.
