@@ -247,6 +247,8 @@ class FakeRuntimeApi:
                 # A client that has ended and whose connections are read to the end will not send anything more.
                 is_dead = self.processes and not self._connections and all(p.has_exited() for p in self.processes)
                 if is_dead or time.monotonic() > deadline:
+                    if found := find():  # it has ended between the two looks, and that may be what is waited for
+                        break
                     why = "the bootstrap has exited" if is_dead else f"{timeout} s have passed"
                     raise AssertionError(f"waited for {what}, but {why}{self._seen()}{self._outputs()}")
                 self._changed.wait(0.05)
