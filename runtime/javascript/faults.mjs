@@ -147,6 +147,7 @@ export function tell(thrown, how, file) {
   } catch {
     // Something about it throws in turn.
   }
-  const text = `${shown(fault)}\nInit Error\t${shortened(documentOf(fault))}\n`;
+  const lines = [...(how === "stuck" ? [] : [shown(thrown)]), `Init Error\t${shortened(documentOf(fault))}`];
+  const text = `${lines.join("\n")}\n`;
   return new Promise((resolve) => process.stderr.write(text, resolve)); // more than a pipe holds, at times
 }

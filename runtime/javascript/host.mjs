@@ -77,6 +77,7 @@ async function load() {
   try {
     module = await import(pathToFileURL(file).href);
     await new Promise(setImmediate); // what it has left to do at once may fail
+    if (hasGivenUp) await new Promise(() => {}); // until the process ends, in a moment
   } catch (error) {
     await giveUp(error, "imported");
   }

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from layer import build, runtimes
+from layer import build, merge, runtimes
 from local.app import node_modules, prepared
 from local.app.node_modules import Wish
 from local.app.prepared import NONE, Prepared, prepare
@@ -250,3 +250,51 @@ def test_more_than_lambda_unpacks_is_said(tmp_path: Path) -> None:
         "and Lambda allows 262,144,000 (250 MiB)"
     )
     assert prepared.oversize(Prepared(folders[0], folders[2], [], [])) == []
+
+
+# Handlers, with nothing of their own to write to: the function's folder and the layers are read-only here as on Lambda
+
+LAYER_PACKAGES = {
+    "nodejs/node_modules/greeting/package.json": {"name": "greeting", "version": "1.0.0"},
+    "nodejs/node_modules/greeting/index.js": "exports.greeting = 'of a layer';",
+    "nodejs/node_modules/native/package.json": {"name": "native", "version": "1.0.0"},
+    "nodejs/node_modules/native/index.js": "exports.native = 'for all';",
+    "nodejs/node22/node_modules/native/package.json": {"name": "native", "version": "1.0.0"},
+    "nodejs/node22/node_modules/native/index.js": "exports.native = 'for Node 22';",
+}
+
+
+@pytest.mark.parametrize(("name", "native"), [("bun", "for all"), ("deno", "for all"), ("node", "for Node 22")])
+def test_a_handler_requires_the_packages_of_a_layer(
+    name: str, native: str, start_function: StartFunction, layer_tree: Path, tmp_path: Path
+) -> None:
+    had(lambda of: runtimes.ensure(name, of))
+    source = (
+        "const { greeting } = require('greeting'); const { native } = require('native');"
+        "exports.handler = async () => [greeting, native];"
+    )
+    own = written(tmp_path / "layer", LAYER_PACKAGES)
+    opt = merge.merged([layer_tree, runtimes.ensure(name, architecture()), own])
+    task = written(tmp_path / "task", {"index.cjs": source})
+    function = start_function(task, layer=opt, _HANDLER="index.handler")
+    assert json.loads(function.invoke(b"{}").body) == ["of a layer", native]
+
+
+@pytest.mark.parametrize("lock", [{}, {"deno.lock": {"version": "5"}}], ids=["no lock file", "an old lock file"])
+def test_deno_writes_no_lock_file_where_it_cannot(
+    lock: dict[str, object], start_function: StartFunction, layer_tree: Path, tmp_path: Path
+) -> None:
+    had(lambda of: runtimes.ensure("deno", of))
+    files = {
+        "deno.json": {"vendor": True},
+        "vendor/deno.land/x/words/mod.ts": "export const words: string = 'vendored';",
+        "index.ts": "import { words } from 'https://deno.land/x/words/mod.ts';"
+        "export const handler = async () => words;",
+    }
+    app = prepare(written(tmp_path, {**files, **lock}), layer_tree, "deno", handler="index.handler")
+    function = start_function(app.task, layer=app.layer, extra_binds=tuple(app.binds), _HANDLER="index.handler")
+    answer = function.invoke(b"{}").body
+    if lock:
+        assert any("deno.lock cannot be changed when a function starts" in line for line in function.output)
+    else:
+        assert json.loads(answer) == "vendored", function.output
