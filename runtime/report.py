@@ -243,6 +243,7 @@ HEAD_SIZE = 4096
 # elf(5): the field e_machine, and the header of a program that names its loader.
 MACHINES = {3: "i386", 40: "arm", 62: "x86_64", 183: "aarch64"}
 PT_INTERP = 3
+LIBRARIES_LIMIT = 20  # of those that a message names: so many are looked at
 
 
 def obstacle(path: str) -> str:
@@ -262,6 +263,21 @@ def obstacle(path: str) -> str:
     elif head.startswith(b"\x7fELF"):
         reason = _of_program(head)
     return f"{path} {reason}" if reason else ""
+
+
+def foreign_libraries(words: str) -> str:
+    """A sentence for each native library that ``words`` name and that is for another processor; "": there is none.
+
+    The C library says of such a file that it does not exist (``cannot open shared object file``).
+    """
+    if ".so" not in words and ".node" not in words:
+        return ""
+    with standard_library:
+        import re  # only when a start has failed
+
+    paths = dict.fromkeys(re.findall(r"(/[^\s:'\"]+\.(?:so|node)\b[^\s:'\"]*)", words))
+    heads = ((path, _head(path)) for path in list(paths)[:LIBRARIES_LIMIT])
+    return "".join(f". {path} {_machine_of(head)}" for path, head in heads if _is_foreign(head))
 
 
 def is_script(path: str) -> bool:
@@ -294,12 +310,24 @@ def _of_script(head: bytes) -> str:
 
 
 def _of_program(head: bytes) -> str:
-    number = int.from_bytes(head[18:20], "little")
-    machine, ours = MACHINES.get(number, f"machine {number}"), posix.uname().machine
-    if machine != ours:
-        return f"is built for {machine}, and this function runs on {ours}"
+    if _is_foreign(head):
+        return _machine_of(head)
     loader = _loader(head).decode("utf-8", "replace")
     return f"needs {loader}, which is not there" if loader and not _is_there(loader) else ""
+
+
+def _is_foreign(head: bytes) -> bool:
+    return head.startswith(b"\x7fELF") and MACHINES.get(_number(head)) != posix.uname().machine
+
+
+def _machine_of(head: bytes) -> str:
+    number = _number(head)
+    machine = MACHINES.get(number, f"machine {number}")
+    return f"is built for {machine}, and this function runs on {posix.uname().machine}"
+
+
+def _number(head: bytes) -> int:
+    return int.from_bytes(head[18:20], "little")
 
 
 def _loader(head: bytes) -> bytes:
@@ -349,7 +377,8 @@ def init_fault_of(words: str) -> InitFault | None:
     name, message, trace = (document.get(key) for key in ("errorType", "errorMessage", "trace"))
     if not (isinstance(name, str) and isinstance(message, str) and isinstance(trace, list)):
         return None
-    fault = InitFault(error_type_of(name), message)
+    foreign = foreign_libraries(message)
+    fault = InitFault(error_type_of(name), message + foreign)
     fault.name = name
-    fault.document = ("{" + line).encode()
+    fault.document = dumps(document | {"errorMessage": message + foreign}) if foreign else ("{" + line).encode()
     return fault

@@ -8,7 +8,7 @@ from _frozen_importlib import ModuleSpec, module_from_spec  # importlib.util is 
 from _frozen_importlib_external import spec_from_file_location
 
 from ..errors import InitFault
-from ..report import name_of, text_of, user_fault
+from ..report import foreign_libraries, name_of, text_of, user_fault
 from ..standard import standard_library
 
 TYPE_CHECKING = False
@@ -72,15 +72,17 @@ def _import(name: str, attribute: str, shown: str) -> tuple[ModuleType, object]:
     except InitFault:
         raise
     except ImportError as error:
-        message = f"Unable to import module '{shown}': {text_of(error)}{_remedy(error, name, shown)}"
+        said = text_of(error)
+        message = f"Unable to import module '{shown}': {said}{foreign_libraries(said)}{_remedy(error, name, shown)}"
         raise user_fault(InitFault, error, "Runtime.ImportModuleError", message) from None
     except SyntaxError as error:
         message = f"Syntax error in module '{shown}': {text_of(error)}"
         fault = user_fault(InitFault, error, "Runtime.UserCodeSyntaxError", message)
         fault.stack += (f'  File "{error.filename}" Line {error.lineno}\n    {error.text}',)
         raise fault from None
-    except Exception as error:
-        raise user_fault(InitFault, error) from None
+    except Exception as error:  # an OSError, where it is ctypes that loads a library
+        said = text_of(error)
+        raise user_fault(InitFault, error, message=said + foreign_libraries(said)) from None
     except BaseException as error:
         exit_code, error_type, message = ending(error, "the module")
         fault = user_fault(InitFault, error, error_type, message)

@@ -343,7 +343,11 @@ class OwnedApp(AppClient):
                 return fault
         detail = f"Its stderr:\n{words}" if words else "It wrote nothing to stderr."
         if unready.app_ended:
-            return InitFault("Runtime.AppExited", unready.reason + self._owned.what_is_run(), detail)
+            with standard_library:
+                from ..report import foreign_libraries
+
+            reason = unready.reason + self._owned.what_is_run() + foreign_libraries(words)
+            return InitFault("Runtime.AppExited", reason, detail)
         limit_s = self._config.readiness.timeout_s
         return InitFault("Runtime.AppNotReady", f"the app was not ready within {limit_s} s: {unready.reason}", detail)
 
