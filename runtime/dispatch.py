@@ -136,7 +136,9 @@ def _javascript(root: str, handler: str, runtime: str, environ: Mapping[str, str
     host = module.host_of(found, root, handler, runtime, lambda name: _on_path(name, environ.get("PATH", "")), disk)
     if found.name == module.FETCH:
         return Work(host.command, event_mode="http", javascript="fetch", variables=host.variables)
-    return Work(host.command, event_mode="raw", javascript="handler", variables=host.variables)
+    # Agents read it, and put a handler of theirs in its place. Apps do not get it.
+    variables = (("_HANDLER", handler), *host.variables)
+    return Work(host.command, event_mode="raw", javascript="handler", variables=variables)
 
 
 def _first_file(paths: Iterable[str]) -> str:

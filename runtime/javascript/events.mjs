@@ -8,6 +8,7 @@
 //   stream    frames: a byte for the kind, four for the length, the content. "d" is data, "e" a failure, "." the end
 
 import { AsyncLocalStorage } from "node:async_hooks";
+import { EventEmitter } from "node:events";
 import http from "node:http";
 import process from "node:process";
 import { Writable } from "node:stream";
@@ -21,6 +22,8 @@ const LONGEST_HEAD = 1024 * 1024; // what the invoker says is in there; nobody e
 const STREAMING = Symbol.for("aws.lambda.runtime.handler.streaming");
 const HIGH_WATER_MARK = Symbol.for("aws.lambda.runtime.handler.streaming.highWaterMark");
 const HTTP_RESPONSE_TYPE = "application/vnd.awslambda.http-integration-response";
+// Agents decide by it whether handlers have callbacks; Lambda's later ones have none.
+const CONTRACT = "AWS_Lambda_nodejs22.x";
 const NOBODY = { requestId: undefined, tenantId: undefined };
 
 // Lambda Managed Instances: several invocations at once.
@@ -41,6 +44,7 @@ function current() {
 /** Define the global `awslambda` and the methods of `console`. Before the handler's module is loaded. */
 export function prepare() {
   patchConsole(current);
+  process.env.AWS_EXECUTION_ENV ??= CONTRACT;
   if (["1", "true"].includes(process.env.AWS_LAMBDA_NODEJS_NO_GLOBAL_AWSLAMBDA)) return;
   globalThis.awslambda = {
     ...globalThis.awslambda,
@@ -112,6 +116,7 @@ class Invocation {
   #isPromised = false; // the handler gave a promise
   #result = undefined; // that waits for the event loop to be empty
   #send = undefined; // sends the answer, which is made
+  #outcome = undefined; // answers as the handler's promise was settled
 
   constructor(told, outgoing) {
     this.requestId = told.request_id;
@@ -127,19 +132,16 @@ class Invocation {
     else if (told.trace_id) process.env._X_AMZN_TRACE_ID = told.trace_id;
     else delete process.env._X_AMZN_TRACE_ID;
     try {
-      const result = handler[STREAMING]
-        ? this.#runStreaming(handler, body, told)
-        : handler(JSON.parse(body), contextOf(told, this), (...values) => this.first(() => this.#callBack(...values)));
+      if (handler[STREAMING]) return this.#runStreaming(handler, body, told);
+      const context = contextOf(told, this);
+      const result = handler(JSON.parse(body), context, (...values) => this.first(() => this.#callBack(...values)));
       this.#isPromised = typeof result?.then === "function";
-      if (this.stream) this.#finishStream(result);
-      else if (this.#isPromised) {
-        const succeed = (value) => this.first(() => this.succeed(value));
-        result.then(succeed, (error) => this.first(() => this.fail(error ?? "handled")));
-      }
+      if (this.#isPromised) this.#follow(result, context);
     } catch (error) {
       this.first(() => this.fail(error));
     }
     this.#watchLoop();
+    return undefined;
   }
 
   get isAnswered() {
@@ -153,9 +155,34 @@ class Invocation {
     finish();
   }
 
+  /** As Lambda's runtime does it: agents put functions of theirs in the place of the context's, to see the end. */
+  #follow(result, { succeed, fail }) {
+    result.then(
+      (value) => this.#settle(() => this.succeed(value), succeed, value),
+      (error) => this.#settle(() => this.fail(error ?? "handled"), fail, error),
+    );
+  }
+
+  async #settle(answer, told, value) {
+    this.#outcome = answer;
+    try {
+      await told(value);
+    } catch (error) {
+      console.warn("an agent's function in the place of context.succeed or context.fail has failed, and the handler's answer is sent all the same:", error);
+      this.first(answer);
+    }
+  }
+
+  /** The handler has ended, and an agent has not passed that on yet. */
+  get #isOnItsWay() {
+    return this.#outcome !== undefined && !this.#isFinished;
+  }
+
   #runStreaming(handler, body, told) {
     this.stream = new ResponseStream(this.#outgoing, handler[HIGH_WATER_MARK]);
-    return handler(JSON.parse(body), this.stream, contextOf(told, this));
+    const result = handler(JSON.parse(body), this.stream, contextOf(told, this));
+    this.#isPromised = typeof result?.then === "function";
+    this.#finishStream(result);
   }
 
   async #finishStream(result) {
@@ -185,7 +212,8 @@ class Invocation {
 
   /** The event loop is empty, and there is no answer yet. */
   emptied() {
-    if (this.#result || !this.#isPromised) this.succeed(this.#result?.value ?? null);
+    if (this.#isOnItsWay) this.first(this.#outcome);
+    else if (this.#result || !this.#isPromised) this.succeed(this.#result?.value ?? null);
     else this.fail(runtimeError("NodeJsExit", "the handler's promise is pending, and nothing is left that could settle it"));
   }
 
@@ -217,6 +245,13 @@ class Invocation {
       this.#outgoing.write(frame("e", Buffer.from(told)));
       this.#outgoing.end();
     });
+  }
+
+  /** The process ends by an error. What the handler has ended with goes before it: the error is somebody else's. */
+  end(error, words) {
+    if (!this.#isOnItsWay) return this.fail(error, words);
+    logError(words, error);
+    this.first(this.#outcome);
   }
 
   #answer(send) {
@@ -311,7 +346,7 @@ function tell(words, thrown) {
   const error = words === UNHANDLED_REJECTION ? unhandledRejection(thrown) : thrown;
   const waiting = [...open].filter((invocation) => !invocation.isAnswered);
   if (!waiting.length) logError(words, error);
-  for (const invocation of waiting) invocation.fail(error, words);
+  for (const invocation of waiting) invocation.end(error, words);
 }
 
 function take(handler, headers, body, outgoing) {
@@ -329,6 +364,8 @@ function serveOnNode(answer, place) {
     incoming.on("data", (piece) => pieces.push(piece));
     incoming.on("end", () => answer(incoming.headers, Buffer.concat(pieces).toString(), outgoing));
   });
+  // Agents replace it in the prototype or here, to make a web request of each that comes: these are events.
+  Object.defineProperty(server, "emit", { get: () => EventEmitter.prototype.emit, set() {} });
   server.keepAliveTimeout = 0; // Fairlead decides how long a connection is used
   server.on("connection", (socket) => socket.unref());
   server.listen(place.port, place.hostname);

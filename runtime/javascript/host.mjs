@@ -7,10 +7,12 @@
 // Under Deno this is loaded before the module, which is the entry, so that the module's own configuration counts.
 
 import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
 
-const [file, name, handlerName] = globalThis.Deno ? Deno.args : process.argv.slice(2);
+let [file, name, handlerName] = globalThis.Deno ? Deno.args : process.argv.slice(2);
+const isNode = !globalThis.Deno && !globalThis.Bun;
 const place = { port: Number(process.env.PORT ?? 8080), hostname: "127.0.0.1" };
 const takesRequests = name === "fetch";
 
@@ -32,6 +34,31 @@ function found(module) {
     if (value !== undefined) return value;
   }
   return undefined;
+}
+
+// A wrapper, or an agent that was loaded before this, has put a handler of its own in the place of the function's.
+async function adoptHandler(replacement) {
+  const { moduleOf } = await import("./modules.mjs");
+  const module = moduleOf(process.env.LAMBDA_TASK_ROOT ?? process.cwd(), replacement);
+  if (!module) {
+    const who = `a wrapper or an agent has set _HANDLER=${replacement} in the place of ${handlerName}`;
+    throw (await import("./errors.mjs")).runtimeError("HandlerNotFound", `${who}, and there is no JavaScript module of that name`);
+  }
+  ({ file, name } = module);
+  handlerName = replacement;
+}
+
+async function imported() {
+  if (isNode && (await import("./modules.mjs")).isCommonJs(file)) return createRequire(file)(file);
+  return import(pathToFileURL(file).href);
+}
+
+// What NODE_OPTIONS has Node load before all else, others leave out: Bun all of it, Deno what is to be imported.
+function warnOfAgents() {
+  const [runtime, options] = globalThis.Bun ? ["Bun", "-r|--require|--import"] : ["Deno", "--import"];
+  const found = new RegExp(`(?:^|\\s)((?:${options}|--loader|--experimental-loader)[\\s=]+\\S+)`).exec(process.env.NODE_OPTIONS ?? "");
+  if (!found) return;
+  process.stderr.write(`WARN NODE_OPTIONS has Node load an agent (${found[1]}); this function is run by ${runtime}, which does not load it: have Node run it with FAIRLEAD_JAVASCRIPT_RUNTIME=node\n`);
 }
 
 // As on Lambda's Node runtime. Bun does all of it by itself.
@@ -75,7 +102,7 @@ async function load() {
   if (!globalThis.Bun) await findPackagesOfLayers();
   let module;
   try {
-    module = await import(pathToFileURL(file).href);
+    module = await imported();
     await new Promise(setImmediate); // what it has left to do at once may fail
     if (hasGivenUp) await new Promise(() => {}); // until the process ends, in a moment
   } catch (error) {
@@ -103,13 +130,15 @@ async function start() {
     const { serveRequests } = await import("./requests.mjs");
     serveRequests(await load(), place, giveUp);
   } else {
-    process.env._HANDLER = handlerName; // which agents read
+    const replacement = (process.env._HANDLER ||= handlerName);
+    if (replacement !== handlerName && replacement !== `${process.env.LAMBDA_TASK_ROOT}/${handlerName}`) await adoptHandler(replacement);
     const { prepare, serveEvents } = await import("./events.mjs");
     prepare();
     await serveEvents(await load(), place, giveUp);
   }
 }
 
+if (!isNode) warnOfAgents();
 const started = start().catch(giveUp);
 // Deno waits with its entry, the module, until it is served. Bun would wait for ever for a module that is stuck.
 if (globalThis.Deno) await started;

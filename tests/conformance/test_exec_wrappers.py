@@ -1,6 +1,6 @@
 """Wrappers around the function (AWS_LAMBDA_EXEC_WRAPPER), black box: how agents are started, and how they fail.
 
-Each case runs twice: around a Python handler, and around a start script's app.
+Each case runs around a Python handler, around a start script's app, and around a JavaScript handler's host.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.fakes import BootstrapProcess, FakeRuntimeApi, start_bootstrap
 from tests.fakes.process import APPS, CHECKOUT, PYTHON
 
 Start = Callable[..., BootstrapProcess]
-MODES = ("handler", "app")
+MODES = ("handler", "app", "javascript")
 HANDLER = """import os, sys
 print("said at the start", file=sys.stderr)
 def handler(event, context):
@@ -36,9 +36,12 @@ def start(api: FakeRuntimeApi, tmp_path: Path) -> Start:
     (tmp_path / "app.py").write_text(HANDLER)
     (tmp_path / "run.sh").write_text(SERVER)
     (tmp_path / "run.sh").chmod(0o755)
+    (tmp_path / "index.js").write_text("exports.handler = async () => ({ environment: process.env });\n")
 
     def started(mode: str, wrapper: Path | str, **environment: str) -> BootstrapProcess:
-        handler = {"handler": "app.handler", "app": "run.sh"}[mode]
+        handler = {"handler": "app.handler", "app": "run.sh", "javascript": "index.handler"}[mode]
+        if mode == "javascript" and not shutil.which("node"):
+            pytest.skip("needs node on PATH")
         variables = {"LAMBDA_TASK_ROOT": str(tmp_path), "AWS_LAMBDA_EXEC_WRAPPER": str(wrapper), **environment}
         return start_bootstrap(api, handler=handler, environment=variables)
 
@@ -117,7 +120,11 @@ FAILURES = {
         program_without_its_loader, ("needs /lib/ld-of-another-libc.so, which is not there",)
     ),
 }
-NAMES = {"handler": {"Runtime.WrapperFailed", "Runtime.InvalidConfig"}, "app": {"Runtime.AppExited"}}
+NAMES = {
+    "handler": {"Runtime.WrapperFailed", "Runtime.InvalidConfig"},
+    "app": {"Runtime.AppExited"},
+    "javascript": {"Runtime.AppExited"},
+}
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -207,7 +214,7 @@ def test_two_wrappers_are_one_that_runs_the_other(api: FakeRuntimeApi, start: St
     start(mode, outer)
     answer = api.wait_answer(api.add_event(function_url("GET", "/environment")))
     seen: dict[str, Any] = answer.document
-    environment = seen["environment"] if mode == "handler" else json.loads(seen["body"])
+    environment = json.loads(seen["body"]) if mode == "app" else seen["environment"]
     assert (environment["INNER"], environment["OUTER"]) == ("on", "on")
 
 
