@@ -1,7 +1,7 @@
 // Serves a module's `fetch`: each HTTP event is a standard Request, and its Response is the answer.
 
 import { once } from "node:events";
-import http from "node:http";
+import { createRequire } from "node:module";
 import { Readable } from "node:stream";
 import { afterRejections, closerOf, closerOnBun, endOnErrors, isEnding } from "./ending.mjs";
 
@@ -160,6 +160,7 @@ async function send(response, outgoing, method) {
 }
 
 function serveOnNode(answer, place) {
+  const http = createRequire(import.meta.url)("node:http"); // where agents put in theirs, to trace requests
   const server = http.createServer(async (incoming, outgoing) => {
     const { method } = incoming;
     const gone = new AbortController();

@@ -177,8 +177,8 @@ class Readiness:
             )
         if config.javascript:  # the host listens as soon as it has the handler
             return (
-                f"{config.command[-3]} is still being loaded: it awaits something at its top level that takes long, or"
-                " does not come, or it computes. See FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS"
+                f"{config.command[-3]} is still being loaded: it, or what NODE_OPTIONS or a wrapper loads before it,"
+                " awaits something that takes long or does not come, or computes. See FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS"
             )
         seen = f" {described(group)}" if group else ""
         return (

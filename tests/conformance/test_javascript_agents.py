@@ -209,6 +209,19 @@ def test_an_answer_is_not_lost_where_the_agent_fails_to_report(
     process.wait_output("the collector is gone")
 
 
+PATCHES_REQUIRED = """
+const Module = require("node:module");
+const original = Module.prototype.require;
+Module.prototype.require = function (id) {
+  const found = original.call(this, id);
+  if (id !== "node:http") return found;
+  const createServer = (...given) => {
+    console.log("the agent saw a server");
+    return found.createServer(...given);
+  };
+  return { ...found, createServer };
+};
+"""
 TAKES_REQUESTS = """
 const http = require("node:http");
 const { emit } = http.Server.prototype;
@@ -236,9 +249,15 @@ def test_an_event_is_no_web_request_to_an_agent(api: FakeRuntimeApi, start: Star
 
 
 def test_the_requests_of_a_web_handler_are(api: FakeRuntimeApi, start: Start) -> None:
-    files = {"agent.cjs": TAKES_REQUESTS, "index.mjs": "export const fetch = () => new Response(process.env._HANDLER);"}
-    process = start("index.fetch", files, NODE_OPTIONS="--require ./agent.cjs")
-    api.wait_answer(api.add_event({"httpMethod": "GET", "path": "/"}))
+    files = {
+        "one.cjs": PATCHES_REQUIRED,
+        "two.cjs": TAKES_REQUESTS,
+        "index.mjs": "export const fetch = () => new Response(process.env._HANDLER ?? 'none');",
+    }
+    process = start("index.fetch", files, NODE_OPTIONS="--require ./one.cjs --require ./two.cjs")
+    answer = api.wait_answer(api.add_event({"httpMethod": "GET", "path": "/"}))
+    assert answer.document["body"] == "none"
+    process.wait_output("the agent saw a server")
     process.wait_output("the agent saw a request")
 
 
@@ -269,6 +288,13 @@ def test_an_agent_that_throws_when_it_is_loaded_is_an_init_error_with_its_words(
     assert document["errorType"] == "Runtime.AppExited"
     assert "AGENT_KEY is not set" in document["errorMessage"]
     assert process.wait() == 1
+
+
+def test_an_agent_that_does_not_come_to_its_end_is_named_for_what_it_is(api: FakeRuntimeApi, start: Start) -> None:
+    """Nobody who has a handler has a server that should listen."""
+    files = {"agent.mjs": "setInterval(() => {}, 2 ** 30);\nawait new Promise(() => {});", "index.js": HANDLER}
+    process = start("index.handler", files, NODE_OPTIONS=PRELOADS["agent.mjs"])
+    process.wait_output("still waiting for the app: the handler's module, or what NODE_OPTIONS or a wrapper loads")
 
 
 @pytest.mark.parametrize("agent", [*PRELOADS, "index.js"])
