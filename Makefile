@@ -42,7 +42,8 @@ test-recycling: setup ## real servers that recycle or supervise themselves, 200 
 
 .PHONY: test-agents
 test-agents: setup ## agents of tracing vendors in functions out of the real layer, and the figures of docs/agents.md
-	@AGENTS=all $(PYTHON) -m pytest tests/agents
+	@$(PYTHON) -m pytest -n 2 --dist loadgroup -m agents tests/agents
+	@AGENTS=all $(PYTHON) -m pytest tests/agents -k written_down
 
 .PHONY: test-frameworks
 test-frameworks: setup ## frameworks' own Lambda handlers, from npm, on each engine, and the table of docs/javascript.md

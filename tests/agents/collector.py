@@ -1,4 +1,6 @@
-"""A local stand-in for whoever agents send to: HTTP in the way of collectors, and UDP in that of the X-Ray daemon."""
+"""A local stand-in for whoever agents send to: HTTP and HTTPS in the way of collectors, and UDP in that of the X-Ray
+daemon.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import brotli
+
+from local.gateway import certificate
 
 DECODERS: dict[str, Callable[[bytes], bytes]] = {
     "br": brotli.decompress,
@@ -30,7 +34,12 @@ class Collector:
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._udp.bind(("127.0.0.1", 0))
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _taker(self.take))
+        self._https = ThreadingHTTPServer(("127.0.0.1", 0), _taker(self.take))
+        self._https.socket = certificate.context(certificate.ensure()).wrap_socket(
+            self._https.socket, server_side=True, do_handshake_on_connect=False
+        )
         self.address = f"127.0.0.1:{self._http.server_port}"
+        self.secure_address = f"127.0.0.1:{self._https.server_port}"
         self.udp_address = f"127.0.0.1:{self._udp.getsockname()[1]}"
 
     def take(self, octets: bytes) -> None:
@@ -40,9 +49,13 @@ class Collector:
 
     def wait(self, *texts: str) -> None:
         """Until each of ``texts`` has come. Raises AssertionError after ``WAIT_S``."""
+        self.wait_octets(*(text.encode() for text in texts))
+
+    def wait_octets(self, *parts: bytes) -> None:
+        """Until each of ``parts`` has come. Raises AssertionError after ``WAIT_S``."""
         limit = time.monotonic() + WAIT_S
         with self._changed:
-            while missing := [text for text in texts if not any(text.encode() in one for one in self.received)]:
+            while missing := [part for part in parts if not any(part in one for one in self.received)]:
                 assert time.monotonic() < limit, f"waited for {missing} in {self.received}"
                 self._changed.wait(0.1)
 
@@ -52,18 +65,22 @@ class Collector:
 
     @contextmanager
     def running(self) -> Iterator[Collector]:
-        threads = [threading.Thread(target=run) for run in (self._http.serve_forever, self._read_udp)]
+        servers = (self._http, self._https)
+        runs = (*(server.serve_forever for server in servers), self._read_udp)
+        threads = [threading.Thread(target=run) for run in runs]
         for thread in threads:
             thread.start()
         try:
             yield self
         finally:
-            self._http.shutdown()
+            for server in servers:
+                server.shutdown()
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
                 end.sendto(b"", self._udp.getsockname())
             for thread in threads:
                 thread.join(WAIT_S)
-            self._http.server_close()
+            for server in servers:
+                server.server_close()
             self._udp.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import statistics
 from pathlib import Path
@@ -28,16 +29,20 @@ def memory_mb(pids: list[int]) -> float:
     return sum(int(size) for text in texts for size in re.findall(r"(?m)^Pss:\s+(\d+)", text)) / 1024
 
 
-def versions(requirements: Path) -> str:
-    """The packages that are named, with their versions."""
-    return ", ".join(re.sub(r"\[.*\]", "", line).replace("==", " ") for line in requirements.read_text().split())
+def versions(function: Path) -> str:
+    """The packages that the function names, with their versions."""
+    requirements = function / "requirements.txt"
+    if requirements.is_file():
+        return ", ".join(re.sub(r"\[.*\]", "", line).replace("==", " ") for line in requirements.read_text().split())
+    named = json.loads((function / "package.json").read_text())["dependencies"]
+    return ", ".join(f"{package} {version}" for package, version in named.items())
 
 
-def table(rows: dict[str, tuple[str, Figures]], none: Figures) -> str:
+def table(language: str, rows: list[tuple[str, Figures]], none: Figures) -> str:
     """The rows as Markdown: what each costs beside a function without an agent."""
-    lines = ["| packages | start, ms | memory, MB |", "|---|---:|---:|"]
+    lines = [f"| {language} | start, ms | memory, MB |", "|---|---:|---:|"]
     lines.append(f"| none | {none.cold_ms:.0f} | {none.memory_mb:.0f} |")
-    for packages, figures in sorted(rows.values()):
+    for packages, figures in sorted(rows):
         more_ms, more_mb = figures.cold_ms - none.cold_ms, figures.memory_mb - none.memory_mb
         lines.append(f"| {packages} | +{more_ms:.0f} | +{more_mb:.0f} |")
     return "\n".join(lines)

@@ -1,0 +1,8 @@
+const newrelic = require("newrelic");
+
+if (process.env.FAILS_AT_START) throw new TypeError("of the start");
+
+exports.handler = newrelic.setLambdaHandler(async (event) => {
+  if (event.order === "none") throw new RangeError("no such order");
+  return { order: event.order };
+});

@@ -1,0 +1,2 @@
+#!/bin/sh
+exec node --require ./lambda-wrapper.js server.js
