@@ -7,7 +7,7 @@ import path from "node:path";
 const SUFFIXES = [".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".jsx", ".tsx"];
 const PACKAGES = ["node_modules", "/opt/nodejs/node_modules"];
 // The beginning of a line that CommonJS has no use for. Where it is in a text, the module is imported, which does no harm.
-const MODULE_SYNTAX = /^\s*(?:import\b(?!\s*[(.])|export\b)/m;
+const MODULE_SYNTAX = /^[ \t]*(?:import\b(?!\s*[(.])|export\b)/m;
 
 function isFile(file) {
   return statSync(file, { throwIfNoEntry: false })?.isFile() ?? false;

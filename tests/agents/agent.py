@@ -17,10 +17,11 @@ from local.gateway import certificate
 from local.sandbox.mounts import Bind
 from tests.integration.conftest import StartFunction, had
 
-from .collector import Collector
+from .collector import WAIT_S, Collector
 from .figures import Figures, memory_mb
 
 FUNCTIONS = Path(__file__).parent / "functions"
+POLL_S = 0.02
 CERTIFICATE = Bind(Path(), "/mnt/certificate.pem")
 PYTHON_ERROR, PYTHON_START = ("LookupError", "no such order"), ("RuntimeError", "of the start")
 NODE_ERROR, NODE_START = ("RangeError", "no such order"), ("TypeError", "of the start")
@@ -80,12 +81,14 @@ class Agent(NamedTuple):
         return figures
 
     def has_sent(self, function: Function, collector: Collector, texts: tuple[str, ...]) -> None:
-        """Wait until all ``texts`` have come, or are in the log."""
+        """Wait until all ``texts`` have come, or are in the log, which is read by a thread."""
         if not self.writes:
             collector.wait(*texts)
-        sent = self.sent(function, collector)
-        if self.writes:
-            assert [text for text in texts if text.encode() not in sent] == [], sent
+            return
+        limit = time.monotonic() + WAIT_S
+        while missing := [text for text in texts if text.encode() not in self.sent(function, collector)]:
+            assert time.monotonic() < limit, f"waited for {missing} in {self.sent(function, collector)!r}"
+            time.sleep(POLL_S)
 
     def sent(self, function: Function, collector: Collector) -> bytes:
         """All that has come so far, or is in the log."""

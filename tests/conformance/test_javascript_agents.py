@@ -105,6 +105,9 @@ MODULES = {
         "index.js": "exports.handler = async () => `m`;\nconst text = `\nexport default nothing;`;"
     },
     "TypeScript as a module": {"index.ts": "export const handler = async (): Promise<string> => 'm';"},
+    "TypeScript as CommonJS, by its syntax": {
+        "index.ts": "exports.handler = async (event: { order: string }): Promise<string> => 'm';"
+    },
     "TypeScript as CommonJS": {"index.cts": "exports.handler = async (): Promise<string> => 'm';"},
 }
 
