@@ -178,7 +178,8 @@ class Readiness:
         if config.javascript:  # the host listens as soon as it has the handler
             return (
                 f"{config.command[-3]} is still being loaded: it, or what NODE_OPTIONS or a wrapper loads before it,"
-                " awaits something that takes long or does not come, or computes. See FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS"
+                " awaits something that takes long or does not come, or computes."
+                " See FAIRLEAD_READINESS_CHECK_TIMEOUT_SECONDS"
             )
         seen = f" {described(group)}" if group else ""
         return (

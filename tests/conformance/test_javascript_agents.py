@@ -297,7 +297,7 @@ def test_an_agent_that_does_not_come_to_its_end_is_named_for_what_it_is(api: Fak
     """Nobody who has a handler has a server that should listen."""
     files = {"agent.mjs": "setInterval(() => {}, 2 ** 30);\nawait new Promise(() => {});", "index.js": HANDLER}
     process = start("index.handler", files, NODE_OPTIONS=PRELOADS["agent.mjs"])
-    process.wait_output("still waiting for the app: the handler's module, or what NODE_OPTIONS or a wrapper loads")
+    process.wait_output("is still being loaded: it, or what NODE_OPTIONS or a wrapper loads before it, awaits")
 
 
 @pytest.mark.parametrize("agent", [*PRELOADS, "index.js"])
