@@ -38,7 +38,10 @@ def ensure(app: Path, runtime: str, package: Package, wish: Wish) -> Path:
 
     def make(draft: Path) -> None:
         shutil.copytree(app, draft, symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT), dirs_exist_ok=True)
-        has_any = package.has_dependencies or package.has_dev_dependencies
+        # A workspace's members have dependencies, and are linked to one another, whatever its own package.json says.
+        # Those of Deno's are found without links.
+        is_linked = package.is_several and (runtime != "deno" or bool(javascript.locks(app)))
+        has_any = package.has_dependencies or package.has_dev_dependencies or is_linked
         # On this machine the build runs; what is left afterwards runs on the layer's.
         for_build = Wish(machine(), package.has_dev_dependencies, wish.with_scripts) if package.build else wish
         if has_any:

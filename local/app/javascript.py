@@ -68,6 +68,12 @@ def package(app: Path, runtime: str) -> Package:
     )
 
 
+def names(app: Path, package: str) -> bool:
+    """Whether the app's ``package.json`` names the package."""
+    document = _document(app / MANIFEST)
+    return any(package in _member(document, group) for group in GROUPS)
+
+
 def _of_npm(document: dict[str, Any]) -> Package:
     groups = {name: _member(document, name) for name in GROUPS}
     versions = [str(version) for group in groups.values() for version in group.values()]
@@ -103,6 +109,12 @@ def _task(task: object) -> str:
     return str(task.get("command", "")) if isinstance(task, dict) else str(task or "")
 
 
+def _is_workspace(folder: Path) -> bool:
+    if _document(folder / MANIFEST).get("workspaces"):
+        return True
+    return any(_document(folder / name).get("workspace") for name in DENO_MANIFESTS)
+
+
 def locks(app: Path) -> list[str]:
     """The names of its lock files."""
     return [name for name in LOCKS if (app / name).is_file()]
@@ -113,6 +125,12 @@ def lock(app: Path, runtime: str) -> str:
     installer = INSTALLERS[runtime]
     if there := sorted(locks(app), key=lambda name: LOCKS[name] != installer):
         return there[0]
+    if whole := next((folder for folder in app.resolve().parents if locks(folder) and _is_workspace(folder)), None):
+        member = app.resolve().relative_to(whole)
+        raise LocalFailure(
+            f"{app} is a member of the workspace {whole}, whose lock file says what to install: run all of it, with"
+            f" APP={whole} HANDLER={member}/MODULE.FUNCTION (or CMD='cd {member} && ...')"
+        )
     others = [name for name in ("yarn.lock", "pnpm-lock.yaml") if (app / name).is_file()]
     foreign = f" ({' and '.join(others)} cannot be used here)" if others else ""
     raise LocalFailure(

@@ -22,7 +22,7 @@ from ..failures import LocalFailure
 from ..machine import architecture_of
 from ..sandbox.mounts import TASK_ROOT, Bind
 from . import built_copy, javascript, node_modules, python_packages, start_script
-from .node_modules import FOLDER, Installed, Wish
+from .node_modules import FOLDER, VENDORED, Installed, Wish
 
 UNFIT = (needs.scripts, needs.line_endings, needs.extension_modules)
 AUTO, NONE = "auto", "none"
@@ -137,7 +137,8 @@ def _javascript(app: Path, runtime: str, wish: Wish) -> tuple[Path, list[Bind], 
     if (app / FOLDER).is_dir() and not javascript.locks(app):
         return app, [], [f"the app's own {FOLDER} is used, whatever is in it: there is no lock file to install from"]
     installed = node_modules.ensure(app, runtime, wish)
-    return app, [Bind(folder, f"{TASK_ROOT}/{folder.name}") for folder in installed.folders], _told(installed)
+    folders = [folder for folder in installed.folders if folder.name != VENDORED or not (app / VENDORED).exists()]
+    return app, [Bind(folder, f"{TASK_ROOT}/{folder.name}") for folder in folders], _told(installed)
 
 
 def _told(installed: Installed | None) -> list[str]:

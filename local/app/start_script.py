@@ -10,6 +10,7 @@ from layer.programs import called
 from runtime.javascript import module as javascript_module
 
 from ..failures import LocalFailure
+from . import javascript
 
 START_SCRIPT = "run.sh"
 ELF = b"\x7fELF"
@@ -31,23 +32,38 @@ def check(app: Path, command: str, handler: str = START_SCRIPT) -> list[str]:
 
 def is_module(app: Path, handler: str) -> bool:
     """Whether ``handler`` names a function in a module, as ``app.handler`` and ``main:app`` do, and not a file."""
-    return not (app / handler).is_file() and not handler.endswith(".sh") and bool(MODULE.fullmatch(handler))
+    if (app / handler).is_file() or handler.endswith(".sh"):
+        return False
+    return bool(MODULE.fullmatch(handler)) or module_file(app, handler) is not None
 
 
 def module_file(app: Path, handler: str) -> Path | None:
     """The file in which the function is looked for."""
+    if not re.search("[.:]", handler):
+        return None
     path = re.split("[.:]", handler[::-1], maxsplit=1)[1][::-1]
     folder = app / path.replace(".", "/")
     candidates = (
-        folder.with_name(f"{folder.name}.py"),
+        app / f"{path.replace('.', '/')}.py",
         folder / "__init__.py",
-        *(app / f"{path}{suffix}" for suffix in javascript_module.SUFFIXES),
+        *(Path(module.file) for module in javascript_module.modules_of(str(app), handler, _disk_of(app))),
     )
-    return next((file for file in candidates if file.is_file()), None)
+    return next((file for file in candidates if file.is_file() and file.is_relative_to(app)), None)
+
+
+def _disk_of(app: Path) -> javascript_module.Disk:
+    """What is below the app's folder: this machine's ``/opt`` is not the function's."""
+
+    def text(path: str) -> str:
+        return Path(path).read_text(errors="replace") if os.path.isfile(path) else ""
+
+    return javascript_module.Disk(
+        os.path.isfile, lambda path: Path(path).is_relative_to(app) and os.path.isdir(path), text
+    )
 
 
 def _check_module(app: Path, handler: str) -> list[str]:
-    if module_file(app, handler) is None:
+    if module_file(app, handler) is None and not javascript.names(app, handler.partition(".")[0]):
         raise LocalFailure(
             f"the handler {handler} is a function in a module, and {app} has no such file: HANDLER takes"
             " module.function or module:app for Python, index.fetch or index.handler for JavaScript, or a start script"

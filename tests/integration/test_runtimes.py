@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import tarfile
@@ -26,6 +27,7 @@ from local.runtime_api import emulator
 from local.sandbox import rootfs
 from local.sandbox.mounts import Bind
 from tests.conformance.test_app_faults import function_url
+from tests.fakes.registry import FakeRegistry
 
 from .conftest import StartFunction, can_run, had
 
@@ -250,6 +252,72 @@ def test_more_than_lambda_unpacks_is_said(tmp_path: Path) -> None:
         "and Lambda allows 262,144,000 (250 MiB)"
     )
     assert prepared.oversize(Prepared(folders[0], folders[2], [], [])) == []
+
+
+# Workspaces, and what Deno installs
+
+
+def invoked(start_function: StartFunction, app: Prepared, handler: str, **environment: str) -> object:
+    binds = tuple(app.binds)
+    function = start_function(app.task, layer=app.layer, extra_binds=binds, _HANDLER=handler, **environment)
+    return json.loads(function.invoke(b"{}").body)
+
+
+@pytest.mark.parametrize("name", ["bun", "node"])
+def test_a_member_of_a_workspace_is_the_handler_and_finds_the_others(
+    name: str, own_cache: Path, start_function: StartFunction, layer_tree: Path, tmp_path: Path
+) -> None:
+    """Its own package.json names no packages: the members do."""
+    had(lambda of: runtimes.ensure(name, of))
+    words = {"name": "@our/words", "version": "1.0.0", "type": "module", "exports": "./words.js"}
+    api = {"name": "api", "version": "1.0.0", "type": "module", "dependencies": {"@our/words": "1.0.0"}}
+    files = {
+        "package.json": {"private": True, "workspaces": ["packages/*"]},
+        "packages/words/package.json": words,
+        "packages/words/words.js": "export const words = 'a member';",
+        "packages/api/package.json": api,
+        "packages/api/index.js": "import { words } from '@our/words'; export const handler = async () => words;",
+    }
+    folder = written(tmp_path, files)
+    if name == "node" and not shutil.which("npm"):
+        pytest.skip("there is no npm")
+    program = "npm" if name == "node" else str(runtimes.ensure(name, architecture()) / "bin" / name)
+    only_lock = ("--package-lock-only", "--offline") if name == "node" else ("--lockfile-only",)
+    subprocess.run([program, "install", *only_lock], cwd=folder, check=True, capture_output=True, timeout=120)
+    app = prepare(folder, layer_tree, handler="packages/api/index.handler")
+    assert invoked(start_function, app, "packages/api/index.handler") == "a member"
+    assert not (folder / "node_modules").exists()
+
+
+@pytest.mark.parametrize("settings", [{}, {"vendor": True, "nodeModulesDir": "auto"}], ids=["cache", "folders"])
+def test_what_deno_installs_is_there_when_the_handler_starts(
+    settings: dict[str, object],
+    own_cache: Path,
+    start_function: StartFunction,
+    layer_tree: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    had(lambda of: runtimes.ensure("deno", of))
+    source = "import { words } from 'words'; import { greeting } from 'greeting';"
+    files = {
+        "deno.json": {"imports": {"words": "jsr:@our/words@1", "greeting": "npm:greeting@1"}, **settings},
+        "index.ts": f"{source} export const handler = async () => [words, greeting];",
+    }
+    folder = written(tmp_path / "app", files)
+    with FakeRegistry() as registry:
+        for variable, value in registry.variables.items():
+            monkeypatch.setenv(variable, value)
+        deno = str(runtimes.ensure("deno", architecture()) / "bin/deno")
+        own = {**os.environ, "DENO_DIR": str(tmp_path / "cache")}
+        subprocess.run([deno, "install"], cwd=folder, env=own, check=True, capture_output=True, timeout=120)
+        for made in ("node_modules", "vendor"):
+            shutil.rmtree(folder / made, ignore_errors=True)
+        before = listing(folder)
+        app = prepare(folder, layer_tree, handler="index.handler")
+        variables = registry.variables
+    assert invoked(start_function, app, "index.handler", **variables) == ["of jsr", "of npm"]
+    assert listing(folder) == before
 
 
 # Handlers, with nothing of their own to write to: the function's folder and the layers are read-only here as on Lambda

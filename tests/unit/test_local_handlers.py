@@ -14,7 +14,8 @@ from local.run import Options, function_environment
 
 @pytest.fixture
 def app(tmp_path: Path) -> Path:
-    for name in ("app.py", "package/__init__.py", "package/deep.py", "index.ts", "web/main.mjs"):
+    files = ("app.py", "package/__init__.py", "package/deep.py", "index.ts", "web/main.mjs", "api/index.js")
+    for name in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
     (tmp_path / "serve.bin").write_bytes(b"\x7fELF")
@@ -30,6 +31,10 @@ FOUND = {
     "package/deep.handler": "package/deep.py",
     "index.fetch": "index.ts",
     "web/main.handler": "web/main.mjs",
+    "web/main.ns.handler": "web/main.mjs",
+    "index.$h": "index.ts",
+    "index.my-handler": "index.ts",
+    "api.handler": "api/index.js",
 }
 
 
@@ -43,6 +48,13 @@ def test_a_function_in_a_module_is_found(app: Path, handler: str) -> None:
 def test_a_module_that_is_not_there_is_named(app: Path, handler: str) -> None:
     with pytest.raises(LocalFailure, match=f"the handler {handler} is a function in a module, and .* has no such file"):
         start_script.check(app, "", handler)
+
+
+def test_a_package_that_is_still_to_be_installed_may_be_the_handler(app: Path) -> None:
+    (app / "package.json").write_text('{"dependencies": {"some-wrapper": "1.0.0"}}')
+    assert start_script.check(app, "", "some-wrapper.handler") == []
+    with pytest.raises(LocalFailure, match=r"the handler other-wrapper\.handler is a function in a module"):
+        start_script.check(app, "", "other-wrapper.handler")
 
 
 def test_an_executable_with_a_dot_is_a_start_script(app: Path) -> None:

@@ -112,6 +112,22 @@ UNLOCKED = {
 }
 
 
+@pytest.mark.parametrize(
+    "whole",
+    [
+        {"package.json": {"workspaces": ["packages/*"]}, "package-lock.json": {}},
+        {"package.json": {"workspaces": {"packages": ["packages/*"]}}, "bun.lock": ""},
+        {"deno.json": {"workspace": ["packages/api"]}, "deno.lock": {}},
+    ],
+    ids=["npm", "bun", "deno"],
+)
+def test_a_member_of_a_workspace_is_told_where_its_lock_file_is(tmp_path: Path, whole: dict[str, object]) -> None:
+    member = app(tmp_path, whole) / "packages/api"
+    member.mkdir(parents=True)
+    with pytest.raises(LocalFailure, match=r"run all of it, with APP=.* HANDLER=packages/api/MODULE\.FUNCTION"):
+        javascript.lock(app(member, {"package.json": {"dependencies": {"a": "1"}}}), "node")
+
+
 @pytest.mark.parametrize(("runtime", "files", "words"), UNLOCKED.values(), ids=UNLOCKED)
 def test_without_a_lock_file_the_command_that_makes_one_is_said(
     tmp_path: Path, runtime: str, files: tuple[str, ...], words: str
