@@ -70,14 +70,15 @@ def modules_of(root: str, handler: str, disk: Disk) -> Iterator[Module]:
             folders = [place]
             if not path.startswith("/"):
                 folders += [f"{packages}/{path}" for packages in (root + PACKAGES, *OF_LAYERS)]
-            yield from (Module(place + suffix, name) for suffix in SUFFIXES)
-            yield from (Module(file, name) for one in folders for file in _main_of(one, disk))
+            for suffix in SUFFIXES:
+                yield Module(place + suffix, name)
+            for one in folders:
+                if disk.is_folder(one):
+                    yield from (Module(file, name) for file in _main_of(one, disk))
 
 
 def _main_of(folder: str, disk: Disk) -> Iterator[str]:
     """Yields what may be the module that a folder stands for: what package.json says, then the usual name."""
-    if not disk.is_folder(folder):
-        return
     try:
         manifest = loads(disk.text(f"{folder}/{_MANIFEST}").encode())
     except ValueError:  # there is none, or none that Node would take

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.test_javascript_differential import managed_program  # noqa: F401
+from tests.conformance.conftest import managed_program  # noqa: F401
 from tests.integration.conftest import emulator, layer_tree, root, sandbox_works, start_function  # noqa: F401
 
 HERE = Path(__file__).parent
