@@ -53,7 +53,12 @@ def load(handler: str) -> HandlerFunction:
 
 
 def _where(module: ModuleType) -> str:
-    """From which file, if that is not the user's: the name is taken by something that comes with Python."""
+    """From which file, if that is not the user's: the name is taken by something that comes with Python.
+
+    Or from which folder: any is a package to Python (PEP 420), and one may hold a handler in JavaScript.
+    """
+    if getattr(module, "__file__", None) is None and (folders := [*getattr(module, "__path__", ())]):
+        return f" (which is a folder without __init__.py or index.js, {folders[0]})"
     path = getattr(module, "__file__", None) or "Python itself"
     is_the_users = path.startswith(sys.path[0] + "/")
     return "" if is_the_users else f" (which comes from {path})"

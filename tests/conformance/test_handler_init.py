@@ -132,6 +132,12 @@ FAILURES = {
         "Runtime.HandlerNotFound",
         "Handler 'handler' missing on module 'colorsys' (which comes...",
     ),
+    "24 attribute missing on a mere folder": Fails(
+        "src.handler",
+        {"src/readme.txt": ""},
+        "Runtime.HandlerNotFound",
+        "Handler 'handler' missing on module 'src' (which is a folder without __init__.py or index.js, {root}/src)",
+    ),
     "25 no dot": Fails("handler", {"handler.py": ""}, "Runtime.MalformedHandlerName", "..."),
     "26 built-in module": Fails(
         "sys.handler",
