@@ -83,13 +83,13 @@ const whileLoading = {
 let hasGivenUp = false;
 
 // Not posted as it is: what the module has written before says more, and is posted with it.
-function exited(status) {
-  if (!hasGivenUp) process.stderr.write(`${file} has ended the process while it was loaded: process.exit(${status})\n`);
+function exited() {
+  if (!hasGivenUp) process.stderr.write(`the process ends while ${file} is being loaded: did that call process.exit?\n`);
 }
 
-/** Post an init error for what was thrown, and end. `how` the module has failed, unless it was thrown by its import. */
+/** Tell of an init error for what was thrown ("imported": by the import; "rejected"; "stuck"), and end. Never settles. */
 async function giveUp(thrown, how = "thrown") {
-  if (hasGivenUp) return;
+  if (hasGivenUp) await new Promise(() => {}); // the process ends in a moment
   hasGivenUp = true;
   const { tell } = await import("./faults.mjs");
   await tell(thrown, how, file);
@@ -104,7 +104,7 @@ async function load() {
   try {
     module = await imported();
     await new Promise(setImmediate); // what it has left to do at once may fail
-    if (hasGivenUp) await new Promise(() => {}); // until the process ends, in a moment
+    if (hasGivenUp) await giveUp();
   } catch (error) {
     await giveUp(error, "imported");
   }
