@@ -97,7 +97,7 @@ def test_what_each_costs_at_the_start_is_written_down(
     medians = {name: Figures.of(starts[name]) for name in MEASURED}
     none = {True: medians.pop("none"), False: medians.pop("node-none")}
     note = (
-        f"{datetime.now(UTC):%d %B %Y}, {platform.machine()}, {os.cpu_count()} cores, medians of {COLD_STARTS} starts."
+        f"{datetime.now(UTC):%-d %B %Y}, {platform.machine()}, {os.cpu_count()} cores, medians of {COLD_STARTS} starts."
     )
     tables = []
     for is_python, language in ((True, "Python"), (False, "Node")):
