@@ -11,7 +11,6 @@ import ssl
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from types import TracebackType
 from typing import Self
 
 from runtime.messages import header_values
@@ -78,9 +77,7 @@ class Gateway:
         self._acceptor.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._lock:
             for open_socket in (self._listener, *self._connections):
                 shut_down(open_socket)
