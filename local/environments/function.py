@@ -71,9 +71,8 @@ class RuntimeApi(Protocol):
     def start(self, launcher: Launcher) -> None: ...
     def invoke(self, payload: bytes, headers: Mapping[str, str], on_answer: Callable[[Reply], object]) -> Reply: ...
     def processes(self) -> list[int]: ...
-    def interrupt(self) -> None: ...
     def end(self) -> None: ...
-    def close(self) -> None: ...
+    def stop(self) -> None: ...
 
 
 class Function:
@@ -152,19 +151,14 @@ class Function:
         Raises ``LocalFailure`` when this machine cannot run it.
         """
         try:
-            if notice := self._port.choose():
-                self.notices.append(notice)
+            self.notices += filter(None, [self._port.choose()])
             self.runtime_api = (StreamingRuntimeApi if self._is_streaming else Emulator)(
                 self.sandbox, self._timeout_s, self._code
             )
             started = self._launcher(self.runtime_api)
             self.kind = started.kind
             self.notices += started.notices
-            if notice := self.sandbox.limit_memory():
-                self.notices.append(notice)
-            if self._freezes:
-                self.sandbox.allow_freezing()
-            self.notices += self.runtime_api.notices
+            self.notices += [*self.sandbox.limit(self._freezes), *self.runtime_api.notices]
             self.runtime_api.start(started)
         except BaseException:
             self.stop()
@@ -199,9 +193,7 @@ class Function:
         """End everything. The app is told first, as on Lambda; what is left after that is killed."""
         self.sandbox.close()
         if self.runtime_api:
-            self.runtime_api.interrupt()
-            self.runtime_api.end()
-            self.runtime_api.close()
+            self.runtime_api.stop()
         self._port.release()
         self.sandbox.release()
 

@@ -117,14 +117,12 @@ class Emulator:
         """End the emulator, which tells the app first, as Lambda does."""
         self._sandbox.end(is_told=True, patience_s=STOP_S)
 
-    def interrupt(self) -> None:
-        """Take no more invocations."""
+    def stop(self) -> None:
+        """Take no more invocations, end the emulator, and give the ports back."""
         client, self._client = self._client, None
         if client:
             client.close()
-
-    def close(self) -> None:
-        """Give the ports back."""
+        self.end()
         self._release_ports()
 
     def _release_ports(self) -> None:

@@ -91,13 +91,11 @@ class StreamingRuntimeApi:
         """End the runtime; one that has an extension is told first."""
         self._sandbox.end(is_told=bool(self._session and self._session.has_extension), patience_s=GRACE_S)
 
-    def interrupt(self) -> None:
-        """Take no more invocations, and break off the one that is under way."""
+    def stop(self) -> None:
+        """Break off the invocation that is under way, and end the runtime and its server."""
         if self._session:
             self._session.stop()
-
-    def close(self) -> None:
-        """Serve the runtime no more."""
+        self.end()
         self._server.close()
 
     def _running_session(self) -> Session:

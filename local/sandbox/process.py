@@ -67,16 +67,17 @@ class SandboxProcess:
         """All in the sandbox except those that make it, as this machine counts them."""
         return below(self._init_pid) if self.is_running else []
 
-    def limit_memory(self) -> str:
-        """Let the kernel enforce the limit; a sentence where it cannot."""
-        self.memory_limit = MemoryLimit.of(self._memory_mb)
-        if self.memory_limit:
-            return ""
-        return f"the memory limit of {self._memory_mb} MB is not enforced: no cgroup can be made here"
+    def limit(self, freezes: bool) -> list[str]:
+        """Let the kernel limit the memory, or return a sentence where it cannot; allow ``freeze`` if ``freezes``.
 
-    def allow_freezing(self) -> None:
-        """Make ``freeze`` work. Raises ``LocalFailure`` where that is not possible."""
-        self.freezer = Freezer.of(cgroup.freezer_places(self.memory_limit.directory if self.memory_limit else None))
+        Raises ``LocalFailure`` where the kernel cannot freeze.
+        """
+        limit = self.memory_limit = MemoryLimit.of(self._memory_mb)
+        if freezes:
+            self.freezer = Freezer.of(cgroup.freezer_places(limit.directory if limit else None))
+        return (
+            [] if limit else [f"the memory limit of {self._memory_mb} MB is not enforced: no cgroup can be made here"]
+        )
 
     @contextmanager
     def while_open(self) -> Iterator[None]:
