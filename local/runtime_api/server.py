@@ -29,7 +29,7 @@ from runtime.invocation import (
 
 from ..hosts import is_loopback, parse_authority
 from ..ports import loopback_address, shut_down
-from .session import Gone, Refusal, Session, refusal_document
+from .session import Gone, Refusal, Session
 from .streamed_answer import RECEIVE_BYTES, StreamedAnswer
 
 STREAM_LIMIT = 200 * 1024 * 1024
@@ -168,7 +168,7 @@ class Conversation:
         try:
             response = self._response(head)
         except Refusal as refusal:
-            response = Response(refusal.status, refusal_document(refusal))
+            response = Response(refusal.status, refusal.body)
         for _ in iter(self._data, b""):
             pass  # of a body that nobody wanted
         self._send(response)

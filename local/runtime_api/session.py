@@ -32,7 +32,7 @@ class Refusal(Exception):
     def __init__(self, status: int, error_type: str, message: str) -> None:
         super().__init__(message)
         self.status = status
-        self.error_type = error_type
+        self.body = json.dumps({"errorMessage": message, "errorType": error_type}).encode()
 
 
 class Gone(Exception):
@@ -300,8 +300,3 @@ def exit_words(status: int) -> str:
     if status:
         return f"Runtime exited with error: exit status {status}"
     return "Runtime exited without providing a reason"
-
-
-def refusal_document(refusal: Refusal) -> bytes:
-    """The body of a refusal."""
-    return json.dumps({"errorMessage": str(refusal), "errorType": refusal.error_type}).encode()

@@ -85,7 +85,7 @@ class StreamedAnswer:
     def close(self) -> None:
         """Take no more: the runtime's connection is closed, if it is not through with its answer."""
         if not self._is_over:
-            self._end_early(self._on_cut, None)
+            self._finish(self._on_cut, None, is_early=True)
 
     def interrupt(self) -> None:
         """Make the thread that reads get an ``AnswerCut``."""
@@ -104,19 +104,18 @@ class StreamedAnswer:
 
     def _refuse(self) -> None:
         words = f"the streamed answer exceeds the maximum of {self._limit} bytes"
-        self._end_early(self._on_end, error_document(TOO_LARGE, words))  # an error of the function, not of its runtime
+        # An error of the function, not of its runtime.
+        self._finish(self._on_end, error_document(TOO_LARGE, words), is_early=True)
         raise AnswerCut
 
-    def _end_early(self, tell: Callable[[bytes | None], object], document: bytes | None) -> None:
+    def _finish(
+        self, tell: Callable[[bytes | None], object], document: bytes | None, *, is_early: bool = False
+    ) -> None:
         """Read no more. The session is told first: the runtime may ask for its next invocation once it notices."""
         self._is_over = True
         tell(document)
-        self.interrupt()
-        self.finished.set()
-
-    def _finish(self, tell: Callable[[bytes | None], object], document: bytes | None) -> None:
-        self._is_over = True
-        tell(document)
+        if is_early:
+            self.interrupt()
         self.finished.set()
 
 
