@@ -91,6 +91,69 @@ class Running(NamedTuple):
     output: deque[str]  # the last lines of all environments
 
 
+class Run:
+    """The function of a run: its environments start here, and what they write comes together here."""
+
+    def __init__(
+        self, options: Options, on_output: Callable[[int, str], object] | None, on_note: Callable[[str], object]
+    ) -> None:
+        self._options = options
+        self._on_output = on_output
+        self._on_note = on_note
+        self.layer = layer_tree(options.layer)
+        self.output: deque[str] = deque(maxlen=OUTPUT_LINES)
+        self.notices: list[str] = []  # of the environment that was started last
+        self.lateness = Lateness()
+        self.gateway: Gateway | None = None
+        self._settled: dict[str, str] = {}  # variables of which it turns out that the app needs them
+        self._changes = Changes(options.app, self._note_change) if options.is_reloading else lambda: None
+
+    def start(self, number: int, is_alone: bool) -> Function:
+        """Start an environment, with the app as it is now and a port of its own."""
+        options = self._options
+        app = prepare_app(options, self.layer)
+        function = Function(
+            app.layer,
+            app.task,
+            {**function_environment(options), **self._settled, **options.environment},
+            options.memory_mb,
+            options.timeout_s,
+            app.binds,
+            lambda line: self._keep(number, line),
+            freeze=options.is_freezing,
+            own_port=not is_alone,
+            on_port_wanted=self._give_way,
+            is_streaming=options.invoke_mode == STREAM,
+        )
+        function.start()
+        self.notices = function.notices
+        return function
+
+    def version(self) -> object:
+        """Another value when environments that were started before should serve no more."""
+        return self._changes(), len(self._settled)
+
+    def _keep(self, environment: int, line: str) -> None:
+        self.output.append(line)
+        self.lateness.hear(environment, line)
+        if self._on_output:
+            self._on_output(environment, line)
+
+    def _note_change(self, path: str) -> None:
+        self._on_note(f"{path} has changed: new environments from here on")
+
+    def _give_way(self, port: int) -> str:
+        """The app wants ``port``: if it is the gateway's, and nobody has asked for that, the gateway moves away."""
+        options, gateway = self._options, self.gateway
+        if options.port is not None or options.host != LOOPBACK or self._settled:
+            return ""
+        if gateway is None or port != gateway.port:
+            return ""
+        self._settled[PORT_VARIABLES[0]] = str(port)
+        move(gateway)
+        return f". The gateway has moved to {gateway.address}, and this run goes on as with {PORT_VARIABLES[0]}={port}"
+
+
 @contextmanager
 def running(
     options: Options,
@@ -104,65 +167,23 @@ def running(
     Raises ``LocalFailure`` or ``LayerError``, whose message says what to do.
     """
     start_script.check(options.app, options.command, options.handler)  # before anything is made
-    layer = layer_tree(options.layer)
-    app = prepare_app(options, layer)
+    run = Run(options, on_output, on_note)
+    app = prepare_app(options, run.layer)
     notices = [*app.notices, *oversize(app), *unfit(app)]
-    output: deque[str] = deque(maxlen=OUTPUT_LINES)
-    begun: deque[Function] = deque(maxlen=1)
-    settled: dict[str, str] = {}  # variables of which it turns out that the app needs them
-    lateness = Lateness()
-
-    def keep(environment: int, line: str) -> None:
-        output.append(line)
-        lateness.heard(environment, line)
-        if on_output:
-            on_output(environment, line)
-
-    def give_way(port: int) -> str:
-        """The app wants ``port``: if it is the gateway's, and nobody has asked for that, the gateway moves away."""
-        if options.port is not None or options.host != LOOPBACK or port != gateway.port or settled:
-            return ""
-        settled[PORT_VARIABLES[0]] = str(port)
-        move(gateway)
-        return f". The gateway has moved to {gateway.address}, and this run goes on as with {PORT_VARIABLES[0]}={port}"
-
-    def start(number: int, is_alone: bool) -> Function:
-        """Start an environment, with the app as it is now and a port of its own."""
-        app = prepare_app(options, layer)
-        function = Function(
-            app.layer,
-            app.task,
-            {**function_environment(options), **settled, **options.environment},
-            options.memory_mb,
-            options.timeout_s,
-            app.binds,
-            lambda line: keep(number, line),
-            freeze=options.is_freezing,
-            own_port=not is_alone,
-            on_port_wanted=give_way,
-            is_streaming=options.invoke_mode == STREAM,
-        )
-        function.start()
-        begun.append(function)
-        return function
-
-    def on_change(path: str) -> None:
-        on_note(f"{path} has changed: new environments from here on")
-
-    changes = Changes(options.app, on_change) if options.is_reloading else lambda: None
-    environments = Environments(start, options.environments, lambda: (changes(), len(settled)), on_note)
+    environments = Environments(run.start, options.environments, run.version, on_note)
 
     def on_explained(served: Served) -> None:
-        on_served(lateness.explained(served))
+        on_served(run.lateness.explain(served))
 
     # The gateway takes its port first: an app that wants the same one then gets another.
     with open_gateway(environments.submit, options, on_explained, on_note) as gateway, environments:
+        run.gateway = gateway
         environments.prepare()
         wanted = DEFAULT_PORT if options.port is None else options.port
         if wanted not in (0, gateway.port):
             whose = "the app's" if wanted == named_port(options.environment)[1] else "taken"
             notices.append(f"port {wanted} is {whose}, so the address has {gateway.port}")
-        yield Running(environments, gateway, [*notices, *begun[0].notices], output)
+        yield Running(environments, gateway, [*notices, *run.notices], run.output)
 
 
 def prepare_app(options: Options, layer: Path) -> Prepared:

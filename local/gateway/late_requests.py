@@ -28,12 +28,12 @@ class Lateness:
     def __init__(self) -> None:
         self._waiting: dict[int, str] = {}
 
-    def heard(self, environment: int, line: str) -> None:
+    def hear(self, environment: int, line: str) -> None:
         """Take in a line that the environment has written."""
         if match := WAITING.search(_message(line)):
             self._waiting[environment] = match[1]
 
-    def explained(self, served: Served) -> Served:
+    def explain(self, served: Served) -> Served:
         """``served`` with the reason below its problem, if it was late and one is known."""
         is_late = any(map(TIMED_OUT.search, served.problem))
         if served.environment:

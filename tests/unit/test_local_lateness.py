@@ -65,16 +65,16 @@ REASONS: dict[str, tuple[str, list[str]]] = {
 @pytest.mark.parametrize("served", [LATE, GIVEN_UP], ids=["the function", "the front end"])
 def test_a_late_request_is_explained(served: Served, line: str, expected: list[str]) -> None:
     lateness = Lateness()
-    lateness.heard(1, line)
-    lateness.heard(1, "something else")
-    assert lateness.explained(served).problem == (*served.problem, *expected)
+    lateness.hear(1, line)
+    lateness.hear(1, "something else")
+    assert lateness.explain(served).problem == (*served.problem, *expected)
 
 
 def test_the_reason_is_that_of_the_environment_and_of_this_request_alone() -> None:
     lateness = Lateness()
-    lateness.heard(2, REASONS["another-port"][0])
-    assert lateness.explained(LATE) == LATE, "it is another environment's"
+    lateness.hear(2, REASONS["another-port"][0])
+    assert lateness.explain(LATE) == LATE, "it is another environment's"
     fine = LATE._replace(environment=2, status=200, problem=())
-    assert lateness.explained(fine) == fine, "it became ready"
+    assert lateness.explain(fine) == fine, "it became ready"
     late = LATE._replace(environment=2)
-    assert lateness.explained(late) == late, "what was waited for in an earlier request is over"
+    assert lateness.explain(late) == late, "what was waited for in an earlier request is over"
