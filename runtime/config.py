@@ -314,6 +314,8 @@ class Config(NamedTuple):
         lowest_unhealthy = values["min_unhealthy_status"]
         if lowest_unhealthy:
             values["readiness.healthy_statuses"] = ((100, lowest_unhealthy - 1),)
+        if work.javascript:  # its host says so; another program at this port would answer something else
+            values["readiness.healthy_statuses"] = ((204, 204),)
         if not values["app.host_header"]:  # as any client would have it that was given the app's address
             has_port = not values["app.unix_socket"]
             values["app.host_header"] = _authority(values["app.host"], values["app.port"]) if has_port else "localhost"

@@ -43,6 +43,7 @@ def test_any_function_but_fetch_takes_events_as_they_are(root: Path) -> None:
     config = chosen(root, "folder/deep.handler")
     assert config.command[3:] == (f"{root}/folder/deep.cjs", "handler", "folder/deep.handler")
     assert config.events.mode == "raw"
+    assert config.readiness.healthy_statuses == ((204, 204),)
 
 
 @pytest.mark.parametrize(
