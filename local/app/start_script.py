@@ -52,7 +52,7 @@ def module_file(app: Path, handler: str) -> Path | None:
 
 
 def _disk_of(app: Path) -> javascript_module.Disk:
-    """What is below the app's folder: this machine's ``/opt`` is not the function's."""
+    """The files below the app's folder alone: this machine's ``/opt`` is not the function's."""
 
     def text(path: str) -> str:
         return Path(path).read_text(errors="replace") if os.path.isfile(path) else ""

@@ -410,7 +410,7 @@ def outcome(runtime: str, handler: str, task: Path, variables: Mapping[str, str]
         "LAMBDA_TASK_ROOT": str(task),
         "PATH": f"{program_of(runtime).parent}:{os.environ['PATH']}",
         "FAIRLEAD_JAVASCRIPT_RUNTIME": runtime,
-        "HOME": "/nonexistent",
+        "HOME": str(task.parent / "no-home"),
         **variables,
     }
     with FakeRuntimeApi() as api:
