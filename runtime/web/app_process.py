@@ -183,9 +183,11 @@ class AppProcess:
 
     def _kill(self) -> None:
         if self.pid:
-            outside = self._strays()
-            signal_group(self.pid, signal.SIGKILL)
-            self._wait_gone(KILL_WAIT_S)
+            outside = []
+            if does_group_exist(self.pid):
+                outside = self._strays()
+                signal_group(self.pid, signal.SIGKILL)
+                self._wait_gone(KILL_WAIT_S)
             kill_all([*outside, *self._outside], self._strays)
             self._outside = []
             self.pid = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posix
 
-from ..standard import signal, socket, standard_library
+from ..standard import signal, socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,9 +29,21 @@ MARKS = ("PORT", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_LOG_STREAM_NAME", "TMPD
 HIDDEN = b"AWS_LAMBDA_RUNTIME_API="
 
 
-def stat_fields(pid: int) -> list[bytes]:
-    """The fields of /proc/PID/stat from the third on: the second, the program's name, may hold anything."""
-    return read(f"/proc/{pid}/stat").rpartition(b") ")[2].split()
+def stat_fields(pid: int, count: int = -1) -> list[bytes]:
+    """The fields of /proc/PID/stat from the third on: the second, the program's name, may hold anything.
+
+    The first ``count``, and the rest as one, or all; none when there is no such process.
+    """
+    try:
+        descriptor = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return []
+    try:  # all of it at once: 52 numbers of at most 20 digits, and the name
+        return posix.read(descriptor, 4096).rpartition(b") ")[2].split(None, count)
+    except OSError:  # it has ended meanwhile
+        return []
+    finally:
+        posix.close(descriptor)
 
 
 def start_time(pid: int) -> int:
@@ -120,7 +132,7 @@ def strays(leader: int, since: int, environment: Environment) -> list[int]:
     for pid in all_pids():
         if pid == own_pid:  # an emulator (qemu-user) shows another group for it
             continue
-        fields = stat_fields(pid)
+        fields = stat_fields(pid, START + 1)
         if not fields or int(fields[START]) < since or fields[STATE] in ZOMBIE:
             continue
         if int(fields[GROUP]) in (leader, own_group):
@@ -186,14 +198,16 @@ def describe_status(status: int) -> str:
     code = posix.waitstatus_to_exitcode(status)
     if code >= 0:
         return f"exited with status {code}{SHELL_STATUSES.get(code, '')}"
-    with standard_library:
-        import signal as names  # the wrapper that knows them: 4 ms, and the app is dead anyway
-
-    try:
-        name = names.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
+    name = _signal_name(-code)
     return f"was killed by {name}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
+
+
+def _signal_name(number: int) -> str:
+    """As ``signal.Signals`` has it, whose module takes 4 ms to import: of several names the first of the alphabet."""
+    for name in dir(signal):
+        if name.startswith("SIG") and name[3] != "_" and getattr(signal, name) == number:
+            return name
+    return f"signal {number}"
 
 
 # ---- who listens -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runtime.web import processes as listening
-from runtime.web.processes import ENDING, ending_of
+from runtime.web.processes import ENDING, describe_status, ending_of
 from tests.fakes.children import child, killed_at_the_end
 
 LIMIT_S = 10.0
@@ -81,3 +81,9 @@ def test_a_leader_that_has_ended_is_told_of_by_its_parent() -> None:
         eventually(lambda: ending_of(leader.pid, sock.getsockname()[1]), ENDING)
         leader.wait(LIMIT_S)
         assert ending_of(leader.pid, sock.getsockname()[1]) == ENDING
+
+
+@pytest.mark.parametrize("number", range(1, 65))
+def test_a_signal_has_the_name_that_pythons_own_module_gives_it(number: int) -> None:
+    name = signal.Signals(number).name if number in list(signal.Signals) else f"signal {number}"
+    assert describe_status(number).startswith(f"was killed by {name}")
