@@ -81,6 +81,10 @@ bench-quick: setup ## less of everything: half a minute
 count: setup ## calls, files and changes of file of an invocation, and the size of the code
 	@$(PYTHON) -m bench.count
 
+.PHONY: count-instructions
+count-instructions: setup ## instructions of an invocation, a start and an end, ours and the peer's: some minutes (valgrind)
+	@$(PYTHON) -m bench.instructions
+
 .PHONY: bench-runtimes
 bench-runtimes: setup ## the same work under Node, Deno, Bun, Go and Python
 	@$(PYTHON) -m bench.runtimes

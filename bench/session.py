@@ -123,6 +123,11 @@ class Session:
             raise self._failure("not every invocation was answered")
         return result
 
+    def end_runtime(self) -> None:
+        """Have the runtime end, as the platform does."""
+        self._runtime.terminate()
+        self._runtime.wait(LIMIT_S)
+
     def close(self) -> None:
         """End what was started: the runtime first, which ends the app if it has started it."""
         has_failed = any(process.poll() is not None for process in self._processes if process is not self._mock)

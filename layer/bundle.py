@@ -42,14 +42,14 @@ class Package:
         return self.path(module).name == "__init__.py"
 
     def code(self, module: str) -> CodeType:
-        """Its byte-code, as compileall would have made it, but for the import of ``__future__``.
+        """Its byte-code, as compileall would have made it, but for what is there for the compiler and for checkers.
 
-        That is one more file for a start, and was for the compiler.
+        Annotations are objects that are made with each function, and nobody looks at them
+        (docs/decisions/0022). The import of ``__future__`` is one more file for a start.
         """
         path = self.path(module)
         shown = str(self._mounted / path.relative_to(self._folder))
-        tree = ast.parse(path.read_bytes())
-        tree.body = [one for one in tree.body if not (isinstance(one, ast.ImportFrom) and one.module == "__future__")]
+        tree = ast.fix_missing_locations(Stripper().visit(ast.parse(path.read_bytes())))
         flags = __future__.annotations.compiler_flag
         code: CodeType = compile(tree, shown, "exec", flags, dont_inherit=True, optimize=2)
         return code
@@ -80,12 +80,51 @@ class Package:
                         yield imported
 
 
+class Stripper(ast.NodeTransformer):
+    """Removes annotations and what stands below ``if TYPE_CHECKING``. The fields of value types stay as they are."""
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        return None if node.module == "__future__" else node
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        self.generic_visit(node)
+        return node.orelse if _is_for_types(node) else node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        self.generic_visit(node)
+        node.returns = None
+        node.body = node.body or [ast.Pass()]
+        return node
+
+    visit_AsyncFunctionDef = visit_FunctionDef  # type: ignore[assignment]  # noqa: N815 (NodeVisitor's name)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        if any(isinstance(base, ast.Name) and base.id == "NamedTuple" for base in node.bases):
+            node.body = [one if isinstance(one, ast.AnnAssign) else self.visit(one) for one in node.body]
+        else:
+            self.generic_visit(node)
+            node.body = node.body or [ast.Pass()]
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        if node.value is None:
+            return None
+        return ast.copy_location(ast.Assign([node.target], self.visit(node.value)), node)
+
+
+def _is_for_types(node: ast.If) -> bool:
+    return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
 def _executed(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """The statements that run when a module is imported, those for the type checker left out."""
     for statement in body:
         if isinstance(statement, ast.If):
-            is_for_types = isinstance(statement.test, ast.Name) and statement.test.id == "TYPE_CHECKING"
-            yield from _executed(statement.orelse if is_for_types else [*statement.body, *statement.orelse])
+            yield from _executed(statement.orelse if _is_for_types(statement) else [*statement.body, *statement.orelse])
         elif isinstance(statement, ast.Try):
             yield from _executed(statement.body)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from layer.bundle import STARTS, Package, shared_out
+from layer.bundle import STARTS, Package, Stripper, shared_out
 from layer.recipe import REPOSITORY
 
 from .conftest import PYTHON
@@ -86,3 +87,50 @@ def test_the_layer_imports_the_same_out_of_its_bundles(run_each: Callable[..., A
     for name, facts in expected.items():
         assert modules[name][:3] == facts[:3], name
         assert set(modules[name][3]) >= set(facts[3]), name
+
+
+def test_annotations_are_left_out_but_for_the_fields_of_value_types() -> None:
+    source = """
+from __future__ import annotations
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import typing
+else:
+    other = 1
+name: str = "x"
+unset: int
+class Value(NamedTuple):
+    field: int
+    second: int = 2
+    def method(self, *many: int, key: str = "", **rest: int) -> int:
+        inner: int
+        return self.field
+class Plain:
+    kind: str = "k"
+    bare: int
+class OfTypes:
+    if TYPE_CHECKING:
+        x: int
+def function(a: int, /, b: str = "b") -> str:
+    if TYPE_CHECKING:
+        import typing
+async def wait(a: int) -> int: ...
+"""
+    expected = """
+TYPE_CHECKING = False
+other = 1
+name = "x"
+class Value(NamedTuple):
+    field: int
+    second: int = 2
+    def method(self, *many, key="", **rest):
+        return self.field
+class Plain:
+    kind = "k"
+class OfTypes:
+    pass
+def function(a, /, b="b"):
+    pass
+async def wait(a): ...
+"""
+    assert ast.dump(Stripper().visit(ast.parse(source))) == ast.dump(ast.parse(expected))
