@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 PREFIX, PEERS_PREFIX = "FAIRLEAD_", "AWS_LWA_"
 # Text takes a fifth of its size compressed, and four times the limit still fits into the smallest function.
 COMPRESSED_TIMES = 4
+# The app is asked at these by Fairlead alone; whatever else comes there is refused.
+RESERVED = ("lifecycle.after_response_path", "lifecycle.before_checkpoint_path", "lifecycle.after_restore_path")
 NO_STATUSES: tuple[tuple[int, int], ...] = ()
 
 
@@ -305,6 +307,11 @@ class Config(NamedTuple):
         """
         values, warnings, problems = read_settings(environ)
         problems += unknown_settings(environ)
+        own = {values.get(name) for name in RESERVED}
+        if values.get("events.path") in own:
+            problems.append(
+                f"the path for events, {values['events.path']!r}, is reserved for requests of Fairlead's own"
+            )
         if problems:
             raise InitFault("Runtime.InvalidConfig", _described(problems))
         work = choose_work(environ, arguments, program, values["shell_command"], values["javascript_runtime"])

@@ -128,6 +128,15 @@ def test_all_problems_are_reported_at_once() -> None:
     assert "FAIRLEAD_PROT is not a setting; did you mean FAIRLEAD_PORT?" in message
 
 
+@pytest.mark.parametrize(
+    "name", ["AFTER_RESPONSE_PATH", "SNAPSTART_BEFORE_CHECKPOINT_PATH", "SNAPSTART_AFTER_RESTORE_PATH"]
+)
+def test_events_are_not_posted_to_a_reserved_path(name: str) -> None:
+    assert "'/events', is reserved" in problem(**{f"FAIRLEAD_{name}": "/events"})
+    assert "'/own', is reserved" in problem(**{f"FAIRLEAD_{name}": "/own", "AWS_LWA_PASS_THROUGH_PATH": "/own"})
+    assert config(**{f"FAIRLEAD_{name}": "/own"}).events.path == "/events"
+
+
 def test_a_setting_of_the_peer_that_has_no_counterpart_is_named() -> None:
     assert "AWS_LWA_FUTURE_THING is not supported" in problem(AWS_LWA_FUTURE_THING="1")
 
