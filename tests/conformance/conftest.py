@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,39 @@ def start(api: FakeRuntimeApi) -> Callable[..., BootstrapProcess]:
         return start_bootstrap(api, command=app(name), environment=environment)
 
     return start_app
+
+
+@pytest.fixture(scope="module", params=["bun", "deno", "node"])
+def engine(request: pytest.FixtureRequest) -> Path:
+    """The program that runs JavaScript, out of the runtime layer: a test with it runs under each."""
+    return engine_of(str(request.param))
+
+
+def engine_of(name: str) -> Path:
+    """The program of that name. Skips where it cannot be had."""
+    try:
+        return runtimes.ensure(name, machine.architecture()) / "bin" / name
+    except LayerError as failure:
+        pytest.skip(f"no {name} can be had: {failure}")
+
+
+def javascript_environment(engine: Path, task: Path) -> dict[str, str]:
+    """The variables of a function in ``task`` that is run by ``engine``."""
+    return {
+        "LAMBDA_TASK_ROOT": str(task),
+        "PATH": f"{engine.parent}:{os.environ['PATH']}",
+        "FAIRLEAD_JAVASCRIPT_RUNTIME": engine.name,
+    }
+
+
+def write(files: Mapping[str, str], folder: Path) -> None:
+    """Write the files of a function: shell scripts can be executed."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        if name.endswith(".sh"):
+            path.chmod(0o755)
 
 
 @pytest.fixture(scope="session")

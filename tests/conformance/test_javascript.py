@@ -4,49 +4,27 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from layer import runtimes
-from layer.failures import LayerError
-from local import machine
 from tests.events import function_url
 from tests.fakes import Answer, BootstrapProcess, FakeRuntimeApi, start_bootstrap
 from tests.fakes.wire import Reply, Wire
+
+from .conftest import javascript_environment
 
 MODULES = Path(__file__).parents[1] / "javascript"
 SEPARATOR = b"\0" * 8
 Start = Callable[..., BootstrapProcess]
 
 
-@pytest.fixture(scope="module", params=["bun", "deno", "node"])
-def program(request: pytest.FixtureRequest) -> Path:
-    """The folder of a runtime's program, out of the runtime layer."""
-    try:
-        return runtimes.ensure(request.param, machine.architecture()) / "bin"
-    except LayerError as failure:
-        pytest.skip(f"no {request.param} can be had: {failure}")
-
-
 @pytest.fixture
-def api() -> Iterator[FakeRuntimeApi]:
-    with FakeRuntimeApi() as fake:
-        yield fake
-
-
-@pytest.fixture
-def start(api: FakeRuntimeApi, program: Path) -> Start:
+def start(api: FakeRuntimeApi, engine: Path) -> Start:
     def started(handler: str, **environment: str) -> BootstrapProcess:
-        given = {
-            "LAMBDA_TASK_ROOT": str(MODULES),
-            "PATH": f"{program}:{os.environ['PATH']}",
-            "FAIRLEAD_JAVASCRIPT_RUNTIME": next(program.iterdir()).name,
-            **environment,
-        }
+        given = {**javascript_environment(engine, MODULES), **environment}
         return start_bootstrap(api, handler=handler, environment=given)
 
     return started

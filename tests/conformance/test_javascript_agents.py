@@ -6,18 +6,16 @@ The agents are of this file, each with one habit of the real ones, which ``make 
 from __future__ import annotations
 
 import json
-import os
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-from layer import runtimes
-from layer.failures import LayerError
-from local import machine
 from tests.fakes import BootstrapProcess, FakeRuntimeApi, start_bootstrap
 from tests.layer.small_elf import library
+
+from .conftest import engine_of, javascript_environment, write
 
 Start = Callable[..., BootstrapProcess]
 HANDLER = "exports.handler = async (event) => event;\n"
@@ -26,32 +24,12 @@ SHOWN = {"arm64": "aarch64", "x86_64": "x86_64"}[OTHER]
 
 
 @pytest.fixture
-def api() -> Iterator[FakeRuntimeApi]:
-    with FakeRuntimeApi() as fake:
-        yield fake
-
-
-@pytest.fixture
 def start(api: FakeRuntimeApi, tmp_path: Path) -> Start:
     """Starts a function that has these files: ``start(handler, files, runtime="node", **environment)``."""
 
     def started(handler: str, files: Mapping[str, str], runtime: str = "node", **environment: str) -> BootstrapProcess:
-        try:
-            folder = runtimes.ensure(runtime, machine.architecture()) / "bin"
-        except LayerError as failure:
-            pytest.skip(str(failure))
-        for name, content in files.items():
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content)
-            if name.endswith(".sh"):
-                path.chmod(0o755)
-        given = {
-            "LAMBDA_TASK_ROOT": str(tmp_path),
-            "PATH": f"{folder}:{os.environ['PATH']}",
-            "FAIRLEAD_JAVASCRIPT_RUNTIME": runtime,
-            **environment,
-        }
+        write(files, tmp_path)
+        given = {**javascript_environment(engine_of(runtime), tmp_path), **environment}
         return start_bootstrap(api, handler=handler, environment=given)
 
     return started

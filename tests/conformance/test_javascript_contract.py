@@ -3,54 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from layer import runtimes
-from layer.failures import LayerError
-from local import machine
 from tests.events import function_url
 from tests.fakes import Answer, BootstrapProcess, FakeRuntimeApi, start_bootstrap
+
+from .conftest import javascript_environment, write
 
 Start = Callable[..., BootstrapProcess]
 ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
 
 
-@pytest.fixture(scope="module", params=["bun", "deno", "node"])
-def program(request: pytest.FixtureRequest) -> Path:
-    """The program of a runtime, out of the runtime layer."""
-    try:
-        return runtimes.ensure(request.param, machine.architecture()) / "bin" / str(request.param)
-    except LayerError as failure:
-        pytest.skip(f"no {request.param} can be had: {failure}")
-
-
 @pytest.fixture
-def api() -> Iterator[FakeRuntimeApi]:
-    with FakeRuntimeApi() as fake:
-        yield fake
-
-
-@pytest.fixture
-def start(api: FakeRuntimeApi, program: Path, tmp_path: Path) -> Start:
+def start(api: FakeRuntimeApi, engine: Path, tmp_path: Path) -> Start:
     """Starts a function that has these files."""
 
     def started(handler: str, files: Mapping[str, str], **environment: str) -> BootstrapProcess:
-        for name, content in files.items():
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content)
-        given = {
-            "LAMBDA_TASK_ROOT": str(tmp_path),
-            "PATH": f"{program.parent}:{os.environ['PATH']}",
-            "FAIRLEAD_JAVASCRIPT_RUNTIME": program.name,
-            **environment,
-        }
+        write(files, tmp_path)
+        given = {**javascript_environment(engine, tmp_path), **environment}
         return start_bootstrap(api, handler=handler, environment=given)
 
     return started
@@ -165,7 +140,7 @@ def test_a_result_that_is_too_large_is_named(api: FakeRuntimeApi, start: Start) 
     assert len(ask(api, 6_291_554).body) == 6_291_556
 
 
-def test_invocations_at_once_keep_their_ids_apart(program: Path, tmp_path: Path) -> None:
+def test_invocations_at_once_keep_their_ids_apart(engine: Path, tmp_path: Path) -> None:
     """Lambda Managed Instances: each waits until all are there."""
     source = """
     const waiting = [];
@@ -177,9 +152,7 @@ def test_invocations_at_once_keep_their_ids_apart(program: Path, tmp_path: Path)
     """
     (tmp_path / "index.mjs").write_text(source)
     environment = {
-        "LAMBDA_TASK_ROOT": str(tmp_path),
-        "PATH": f"{program.parent}:{os.environ['PATH']}",
-        "FAIRLEAD_JAVASCRIPT_RUNTIME": program.name,
+        **javascript_environment(engine, tmp_path),
         "AWS_LAMBDA_MAX_CONCURRENCY": "4",
     }
     with FakeRuntimeApi(concurrency=4) as api:
@@ -279,8 +252,8 @@ def test_an_enum_of_typescript_is_compiled(api: FakeRuntimeApi, start: Start) ->
     assert ask(api, {}).document == 7
 
 
-def test_deno_uses_the_functions_import_map(api: FakeRuntimeApi, start: Start, program: Path) -> None:
-    if program.name != "deno":
+def test_deno_uses_the_functions_import_map(api: FakeRuntimeApi, start: Start, engine: Path) -> None:
+    if engine.name != "deno":
         pytest.skip("of Deno alone")
     files = {
         "deno.json": '{"imports": {"words/": "./lib/"}}',
@@ -291,8 +264,8 @@ def test_deno_uses_the_functions_import_map(api: FakeRuntimeApi, start: Start, p
     assert ask(api, {}).document == "from the map"
 
 
-def test_bun_uses_the_functions_bunfig(api: FakeRuntimeApi, start: Start, program: Path) -> None:
-    if program.name != "bun":
+def test_bun_uses_the_functions_bunfig(api: FakeRuntimeApi, start: Start, engine: Path) -> None:
+    if engine.name != "bun":
         pytest.skip("of Bun alone")
     files = {
         "bunfig.toml": 'preload = ["./first.ts"]\n',

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,11 +16,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from layer import runtimes
-from layer.failures import LayerError
-from local import machine
 from tests.fakes import Answer, BootstrapProcess, FakeRuntimeApi, start_bootstrap
 from tests.fakes.process import CHECKOUT
+
+from .conftest import engine_of, javascript_environment
 
 MODULES = CHECKOUT / "tests" / "javascript"
 CONTRACT = MODULES / "contract"
@@ -161,15 +159,11 @@ DIFFERENCES: dict[str, Difference] = {
 
 def starter_of(runtime: str) -> Start:
     """What starts ours on that runtime. Skips where it cannot be had."""
-    try:
-        folder = runtimes.ensure(runtime, machine.architecture()) / "bin"
-    except LayerError as failure:
-        pytest.skip(f"no {runtime} can be had: {failure}")
+    engine = engine_of(runtime)
 
     def start(api: FakeRuntimeApi, handler: str) -> BootstrapProcess:
-        path = f"{folder}:{os.environ['PATH']}"
-        chosen = {"LAMBDA_TASK_ROOT": str(CONTRACT), "PATH": path, "FAIRLEAD_JAVASCRIPT_RUNTIME": runtime}
-        return start_bootstrap(api, handler=handler, environment={**chosen, **FUNCTION})
+        environment = {**javascript_environment(engine, CONTRACT), **FUNCTION}
+        return start_bootstrap(api, handler=handler, environment=environment)
 
     return start
 

@@ -7,17 +7,15 @@ post what Node does; where an engine words its own errors, at least the type is 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from layer import runtimes
-from layer.failures import LayerError
-from local import machine
 from tests.fakes import BootstrapProcess, FakeRuntimeApi, start_bootstrap
+
+from .conftest import engine_of, javascript_environment
 
 Start = Callable[[FakeRuntimeApi, str, Path], BootstrapProcess]
 SERVES = "export const handler = async () => 'served';\n"
@@ -219,18 +217,10 @@ def outcome(start: Start, case: Case, folder: Path) -> Outcome:
 
 def starter_of(runtime: str, given: Mapping[str, str] | None = None) -> Start:
     """What starts ours on that runtime. Skips where it cannot be had."""
-    try:
-        programs = runtimes.ensure(runtime, machine.architecture()) / "bin"
-    except LayerError as failure:
-        pytest.skip(f"no {runtime} can be had: {failure}")
+    engine = engine_of(runtime)
 
     def start(api: FakeRuntimeApi, handler: str, folder: Path) -> BootstrapProcess:
-        environment = {
-            "LAMBDA_TASK_ROOT": str(folder),
-            "PATH": f"{programs}:{os.environ['PATH']}",
-            "FAIRLEAD_JAVASCRIPT_RUNTIME": runtime,
-            **(given or {}),
-        }
+        environment = {**javascript_environment(engine, folder), **(given or {})}
         return start_bootstrap(api, handler=handler, environment=environment)
 
     return start

@@ -9,18 +9,18 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from layer import runtimes
-from layer.failures import LayerError
-from local import machine
 from tests.fakes import FakeRuntimeApi, start_bootstrap
 from tests.fakes.children import ENDS_WITHIN_S
 from tests.fakes.registry import FakeRegistry
+
+from .conftest import engine_of, javascript_environment
 
 RUNTIMES = ("node", "bun", "deno")
 HANDLER = "export const handler = async () => v;"
@@ -397,23 +397,14 @@ def registry() -> Iterator[FakeRegistry]:
         yield fake
 
 
-def program_of(runtime: str) -> Path:
-    try:
-        return runtimes.ensure(runtime, machine.architecture()) / "bin" / runtime
-    except LayerError as failure:
-        pytest.skip(f"no {runtime} can be had: {failure}")
-
-
 def outcome(runtime: str, handler: str, task: Path, variables: Mapping[str, str]) -> Any:
     """The answer to one event, or the error that it or the start ends with."""
-    environment = {
-        "LAMBDA_TASK_ROOT": str(task),
-        "PATH": f"{program_of(runtime).parent}:{os.environ['PATH']}",
-        "FAIRLEAD_JAVASCRIPT_RUNTIME": runtime,
-        "HOME": str(task.parent / "no-home"),
-        **variables,
-    }
-    with FakeRuntimeApi() as api:
+    with FakeRuntimeApi() as api, tempfile.TemporaryDirectory() as folder:
+        environment = {
+            **javascript_environment(engine_of(runtime), task),
+            "HOME": f"{folder}/not-there",  # which Bun and Deno make
+            **variables,
+        }
         start_bootstrap(api, handler=handler, environment=environment)
         answers = list(api.wait_answers([api.add_event({})]).values())
         api.take_violations()
@@ -477,7 +468,7 @@ def test_deno_starts_with_what_deno_install_has_put_into_the_function(
     files = {"deno.json": json.dumps(imports | settings), "index.ts": source + HANDLER}
     written(tmp_path, Case(files, None))
     own = {**os.environ, **registry.variables, "DENO_DIR": str(tmp_path / (".deno_dir" if not settings else "cache"))}
-    command = [program_of("deno"), "install", *(() if locked else ("--no-lock",))]
+    command = [engine_of("deno"), "install", *(() if locked else ("--no-lock",))]
     subprocess.run(command, cwd=tmp_path, env=own, capture_output=True, check=True, timeout=ENDS_WITHIN_S)
     assert (tmp_path / "deno.lock").exists() is locked
     registry.asked.clear()
