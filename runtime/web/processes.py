@@ -203,7 +203,7 @@ def describe_status(status: int) -> str:
 
 
 def _signal_name(number: int) -> str:
-    """As ``signal.Signals`` has it, whose module takes 4 ms to import: of several names the first of the alphabet."""
+    """The signal's name, of several the first of the alphabet. ``signal.Signals`` takes 4 ms to import."""
     for name in dir(signal):
         if name.startswith("SIG") and name[3] != "_" and getattr(signal, name) == number:
             return name

@@ -96,7 +96,7 @@ class WatchedProcess:
 
     def __init__(self, board: Board, suspicions: int) -> None:
         self._board = board
-        self._doubts = suspicions
+        self._suspicions = suspicions
         self._generation = board.generation
 
     @property
@@ -114,7 +114,7 @@ class WatchedProcess:
     def end_refusing(self) -> None:
         """Tell the app's owner that it refuses connections."""
         try:
-            posix.write(self._doubts, b"?")
+            posix.write(self._suspicions, b"?")
         except OSError:  # it has enough of them
             pass
 
