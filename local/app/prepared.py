@@ -78,14 +78,19 @@ def _runtime(app: Path, wanted: str) -> tuple[str, str]:
     return javascript.SIGNS.get(sign, ""), f"{sign} asks for it; RUNTIME=none leaves it out"
 
 
-def oversize(app: Prepared) -> list[str]:
-    """A sentence when all of it together is more than Lambda unpacks for a function."""
+def unpacked(app: Prepared) -> dict[str, int]:
+    """The bytes of what Lambda unpacks for the function, by what they are of."""
     hidden = {bind.target.removeprefix(f"{TASK_ROOT}/") for bind in app.binds}
-    sizes = {
+    return {
         "the layers": _size(app.layer, set()),
         "the app": _size(app.task, {*hidden, ".git"}),
         **{Path(bind.target).name: _size(bind.source, set()) for bind in app.binds},
     }
+
+
+def oversize(app: Prepared) -> list[str]:
+    """A sentence when all of it together is more than Lambda unpacks for a function."""
+    sizes = unpacked(app)
     if (total := sum(sizes.values())) <= UNPACKED:
         return []
     parts = ", ".join(f"{name} {size:,}" for name, size in sizes.items())

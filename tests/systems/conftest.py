@@ -36,6 +36,7 @@ from typing import TypeVar
 import pytest
 
 from layer.failures import LayerError
+from local.app.start_script import START_SCRIPT
 from local.failures import LocalFailure
 from local.machine import architecture
 from local.sandbox import launcher
@@ -55,7 +56,10 @@ Figures = Callable[..., Row]
 def examples(*names: str, fast: tuple[str, ...] | bool = ()) -> list[pytest.MarkDecorator]:
     """A file's ``pytestmark``: its tests run for each of the examples. Those in ``fast`` are part of ``make test``."""
     chosen = names if fast is True else fast or ()
-    cases = [pytest.param(name, marks=() if name in chosen else pytest.mark.systems, id=name) for name in names]
+    cases = [
+        pytest.param(name, marks=() if name in chosen else pytest.mark.systems, id=name.replace(" ", "-"))
+        for name in names
+    ]
     return [pytest.mark.integration, pytest.mark.parametrize("system", cases, indirect=True, scope="module")]
 
 
@@ -80,8 +84,9 @@ def _takes_figures(item: pytest.Item) -> bool:
 
 @pytest.fixture(scope="module")
 def system(request: pytest.FixtureRequest) -> Iterator[System]:
-    """The example that the test's file asked for, running."""
-    with running_or_skipped(EXAMPLES / request.param) as found:
+    """The example that the test's file asked for, running; ``NAME HANDLER`` is one with a handler of that name."""
+    name, _, handler = request.param.partition(" ")
+    with running_or_skipped(EXAMPLES / name, handler=handler or START_SCRIPT) as found:
         yield found
 
 
@@ -118,6 +123,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+def _case(row: Row) -> str:
+    """The case of ``system`` that the row is of."""
+    return row.example if row.handler == START_SCRIPT else f"{row.example} {row.handler}"
+
+
 @pytest.fixture(scope="session")
 def rows(request: pytest.FixtureRequest) -> Iterator[list[Row]]:
     """The table's lines, written at the end of a complete run. It has what was run in it, and nothing that failed."""
@@ -127,7 +137,7 @@ def rows(request: pytest.FixtureRequest) -> Iterator[list[Row]]:
     if request.config.args == ["tests/systems"] and not request.config.option.keyword:
         load = f"load average {os.getloadavg()[2]:.1f}"
         note = f"{datetime.now(UTC):%d %B %Y}, {platform.machine()}, {os.cpu_count()} cores, {load}."
-        lines = [row for row in collected if row.example not in failed]
+        lines = [row for row in collected if _case(row) not in failed]
         PAGE.write_text(written(PAGE.read_text(), lines, note))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import urllib3
 
 from local.app.prepared import AUTO
+from local.app.start_script import START_SCRIPT
 from local.gateway.conversation import Served
 from local.processes import below
 from local.run import BUFFERED, Options, running
@@ -35,6 +36,7 @@ class System:
     def __init__(self, app: Path, client: urllib3.PoolManager, stop: Callable[[], object]) -> None:
         self.app = app
         self.name = app.name
+        self.handler = START_SCRIPT
         self.environment: Mapping[str, str] = {}  # the function's own
         self.address = ""
         self.served: list[Served] = []
@@ -88,7 +90,7 @@ class System:
         if line in self.output:
             return True
         for _ in range(2):
-            with started(self.app, self.environment) as again:
+            with started(self.app, self.environment, handler=self.handler) as again:
                 again.ask("GET", "/")
                 again.stop()
                 if line in again.output:
@@ -106,11 +108,12 @@ def started(
     memory_mb: int = MEMORY_MB,
     runtime: str = AUTO,
     invoke_mode: str = BUFFERED,
+    handler: str = START_SCRIPT,
 ) -> Iterator[System]:
     """``app`` in one environment, until the block ends or ``stop()``. Its init comes with the first request.
 
     ``command`` replaces its ``run.sh``; ``runtime`` is whose layer is there too, by default the one its lock file says;
-    ``invoke_mode`` is ``buffered`` or ``stream``.
+    ``invoke_mode`` is ``buffered`` or ``stream``; ``handler`` is the function's.
 
     Raises ``LocalFailure`` or ``LayerError`` when something cannot be built, fetched or run here.
     """
@@ -124,11 +127,12 @@ def started(
         environments=1,
         runtime=runtime,
         invoke_mode=invoke_mode,
+        handler=handler,
     )
     with ExitStack() as stack:
         client = stack.enter_context(urllib3.PoolManager(retries=False))
         system = System(app, client, stack.close)
-        system.environment = options.environment
+        system.environment, system.handler = options.environment, handler
         now = stack.enter_context(running(options, system.served.append, lambda _, line: system.output.append(line)))
         system.address = now.gateway.address
         system.notices = now.notices

@@ -9,12 +9,23 @@ from typing import Any
 
 import pytest
 
+from local.app.start_script import START_SCRIPT
 from tests.conformance.test_app_faults import function_url
 
 from .conftest import Figures, examples
 from .system import System
 
-EXAMPLES = ("bun-fetch", "bun-serve", "deno-oak", "deno-serve", "express", "fastapi", "hono-bun")
+EXAMPLES = (
+    "bun-fetch",
+    "bun-serve",
+    "deno-oak",
+    "deno-serve",
+    "express",
+    "fastapi",
+    "flask",
+    "flask app:app",
+    "hono-bun",
+)
 pytestmark = examples(*EXAMPLES, fast=("fastapi", "express", "bun-fetch"))
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -82,7 +93,7 @@ def test_the_query_means_what_the_client_meant(system: System, query: str, expec
 
 
 # What a framework makes of X-Forwarded-Proto: these are told to believe it, the others see the connection's http.
-BELIEVE_THE_SCHEME = {"deno-oak", "express", "fastapi"}
+BELIEVE_THE_SCHEME = {"deno-oak", "express", "fastapi", "flask"}
 
 
 def test_the_url_is_the_one_that_the_client_asked_for(system: System) -> None:
@@ -133,4 +144,6 @@ def test_figures(system: System, figures: Figures) -> None:
 
 def test_the_app_ends_by_itself_when_it_is_told(system: System) -> None:
     """It writes this line when SIGTERM has come and its work is done. Killed, it would not."""
+    if system.handler != START_SCRIPT:
+        pytest.skip("WSGI has nothing by which an app is told")
     assert system.has_said_at_its_end("stopped")
